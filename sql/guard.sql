@@ -1,0 +1,1 @@
+\echo Use "CREATE EXTENSION reflex" to load this file. \quit
