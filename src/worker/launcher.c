@@ -17,7 +17,8 @@
  * young.  Where max_worker_processes leaves fewer slots than there are seats
  * to fill, databases take turns: who has been without workers longest is
  * served first, and who has had its workers longest, for a turn at least, lets
- * go of them for that one.
+ * go of them for that one.  (One slot for all is not enough: a database is
+ * served when it has an io worker and a sql worker.)
  */
 #include "reflex.h"
 
@@ -67,6 +68,7 @@ typedef struct Database
 	Oid			oid;			/* hash key */
 	Presence	presence;		/* of the extension */
 	bool		wanted;			/* by pg_database and reflex.databases */
+	bool		live;			/* has workers, at the beginning of this turn */
 	bool		look_again;		/* somebody said so while we were probing */
 	int64		turn_began;		/* when it last got workers; 0: never */
 } Database;
@@ -85,7 +87,8 @@ static Plan plans[RX_MAX_SEATS];
 static MemoryContext scratch;
 static int64 now;				/* of this turn */
 static int64 scan_due;
-static bool out_of_slots;		/* the postmaster had none to give, this turn */
+static bool out_of_slots;		/* this turn: the postmaster has none to give */
+static int64 scarce_until;		/* it had none not long ago */
 static int64 wake_at;			/* when this turn's business wants to go on */
 static int	n_probing;
 static int64 next_change;		/* earliest time to change turns again */
@@ -349,6 +352,7 @@ no_slot(RxSeat *seat)
 	static int64 complain_at = 0;
 
 	out_of_slots = true;
+	scarce_until = now + COMPLAIN_EVERY;
 	rx_seat_note(seat, "no background worker slot is free");
 	if (now < complain_at)
 		return;
@@ -474,12 +478,17 @@ compare_turns(const ListCell *a, const ListCell *b)
 	const Database *x = lfirst(a);
 	const Database *y = lfirst(b);
 
+	if (x->live != y->live)
+		return x->live ? -1 : 1;
 	if (x->turn_began != y->turn_began)
 		return x->turn_began < y->turn_began ? -1 : 1;
 	return x->oid < y->oid ? -1 : x->oid > y->oid;
 }
 
-/* All databases, the one first that has waited longest. */
+/*
+ * All databases: first those that have workers already, for what they lack
+ * (half a set of workers does nobody any good), then who has waited longest.
+ */
 static List *
 databases_in_turn(void)
 {
@@ -489,7 +498,10 @@ databases_in_turn(void)
 
 	hash_seq_init(&status, databases);
 	while ((db = hash_seq_search(&status)) != NULL)
+	{
+		db->live = has_live_seats(db->oid, false);
 		list = lappend(list, db);
+	}
 	list_sort(list, compare_turns);
 	return list;
 }
@@ -507,7 +519,7 @@ change_turns(List *in_turn)
 	{
 		Database   *db = lfirst(lc);
 
-		if (db->oid == first_hungry || !has_live_seats(db->oid, false))
+		if (db->oid == first_hungry || !db->live)
 			continue;
 		if (now - db->turn_began < length)
 		{
@@ -536,6 +548,9 @@ serve(void)
 		keep_seats(db, RX_WORKER_IO, db->wanted && db->presence != ABSENT ? 1 : 0);
 		keep_seats(db, RX_WORKER_SQL,
 				   db->wanted && db->presence == PRESENT ? rx_guc_workers_per_database : 0);
+		/* Where slots are scarce, the next one is for this one's sql worker. */
+		if (now < scarce_until && db->presence == UNKNOWN && has_live_seats(db->oid, false))
+			out_of_slots = true;
 	}
 	change_turns(in_turn);
 }
