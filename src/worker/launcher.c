@@ -106,10 +106,7 @@ read_setting(List **names)
 	ListCell   *lc;
 
 	*names = NIL;
-	if (!SplitIdentifierString(raw, ',', names))
-		ereport(WARNING,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid list of names in setting \"%s\"", "reflex.databases"));
+	(void) SplitIdentifierString(raw, ',', names);	/* the setting has been checked */
 	foreach(lc, *names)
 		if (strcmp(lfirst(lc), "*") == 0)
 			return true;

@@ -102,6 +102,12 @@ isnt($node->psql('app', 'DROP EXTENSION reflex', extra_params => [ '-U', 'strang
 	'a stranger may not: DROP EXTENSION');
 is(pid_of($node, 'reflex io worker', 'app'), $pid, 'and trying moves no worker');
 
+# The extension in template1: none there, but in what is made from it.
+sql('template1', 'CREATE EXTENSION reflex');
+takes_less(2, sub { sql('postgres', 'CREATE DATABASE fresh') }, 'CREATE DATABASE from template1');
+workers_become($node, 'fresh', 'io sql', 3, 'workers come to the new database');
+is(workers($node, 'template1'), '', 'and not to the template');
+
 my $log = slurp_file($node->logfile);
 unlike($log, qr/being accessed by other users/, 'nothing was in use');
 unlike($log, qr/PANIC|TRAP|terminated by signal|can't go from/, 'no worker stumbled');
