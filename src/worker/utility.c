@@ -13,8 +13,8 @@
  * another's workers leave by trying; but the rights are checked roughly here,
  * PostgreSQL does it properly after us.
  *
- * PREPARE TRANSACTION is refused while something is held: nobody would be left
- * to end the hold.
+ * PREPARE TRANSACTION is refused while something is held, and after CREATE
+ * EXTENSION: nobody would be left to end the hold, or to tell the launcher.
  */
 #include "reflex.h"
 
@@ -177,10 +177,10 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 static void
 refuse_prepare(bool prepare)
 {
-	if (prepare && rx_holding())
+	if (prepare && (rx_holding() || look_at_commit))
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot PREPARE a transaction that has altered or dropped the extension \"reflex\" or its database"));
+				errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"reflex\" or altered its database"));
 }
 
 static void

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Reflex::Workers;
 use Test::More;
 
-my $node = start_node('main', 'reflex.poll_interval' => '1s');
+my $node = start_node('main', 'max_prepared_transactions' => 5, 'reflex.poll_interval' => '1s');
 
 sub sql
 {
@@ -87,6 +87,14 @@ workers_become($node, 'copy', 'io sql', 3, 'workers in another copy');
 takes_less(2, sub { sql('postgres', 'DROP DATABASE copy WITH (FORCE)') }, 'DROP DATABASE ... FORCE');
 becomes(2, sub { sql('postgres', "SELECT count(*) FROM reflex.workers WHERE database IS DISTINCT FROM 'app' AND database <> 'postgres' OR database IS NULL") },
 	'0', 'no seats are left of what was dropped');
+
+# Two-phase commit would leave nobody to tell the launcher.
+for my $statement ('DROP EXTENSION reflex', 'DROP EXTENSION reflex; CREATE EXTENSION reflex')
+{
+	my ($rc, undef, $stderr) = $node->psql('app', "BEGIN; $statement; PREPARE TRANSACTION 'p'");
+	like($stderr, qr/cannot PREPARE/, "no PREPARE TRANSACTION after $statement");
+}
+workers_become($node, 'app', 'io sql', 2, 'workers are still there');
 
 # A statement that fails, and one that is not allowed.
 my $failing = $node->psql('postgres', 'BEGIN; DROP DATABASE app');
