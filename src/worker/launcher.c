@@ -228,7 +228,7 @@ take_looks(void)
 {
 	Oid			oids[MAX_LOOKS];
 	int			n;
-	bool		everywhere = rx_looks_take(oids, &n, MAX_LOOKS);
+	bool		everywhere = rx_registry_take_looks(oids, &n, MAX_LOOKS);
 	HASH_SEQ_STATUS status;
 	Database   *db;
 
@@ -251,7 +251,7 @@ found_absent(Database *db)
 {
 	db->presence = db->look_again ? UNKNOWN : ABSENT;
 	db->look_again = false;
-	rx_let_go(db->oid);
+	rx_registry_let_go(db->oid);
 }
 
 static void
@@ -523,7 +523,7 @@ change_turns(List *in_turn)
 			wake_at = Min(wake_at, db->turn_began + length);
 			return;
 		}
-		rx_let_go(db->oid);
+		rx_registry_let_go(db->oid);
 		/* Its slots need a moment to become free; nobody else leaves for that. */
 		next_change = now + CHANGE_PAUSE;
 		return;
@@ -581,7 +581,7 @@ set_up(void)
 									ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(scratch);
 	SetConfigOption("application_name", "reflex launcher", PGC_USERSET, PGC_S_SESSION);
-	rx_registry_attach_launcher();
+	rx_launcher_attach();
 }
 
 static void

@@ -57,8 +57,8 @@ may_create_databases(void)
 static void
 free_database(Oid database)
 {
-	rx_hold(database);
-	rx_hold_wait(database);
+	rx_registry_hold(database);
+	rx_registry_wait_free(database);
 }
 
 static void
@@ -177,7 +177,7 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 static void
 refuse_prepare(bool prepare)
 {
-	if (prepare && (rx_holding() || look_at_commit))
+	if (prepare && (rx_registry_holding() || look_at_commit))
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"reflex\" or altered its database"));
@@ -186,9 +186,9 @@ refuse_prepare(bool prepare)
 static void
 end_transaction(bool committed)
 {
-	rx_holds_release();
+	rx_registry_release();
 	if (look_at_commit && committed)
-		rx_look_at(MyDatabaseId);
+		rx_registry_look_at(MyDatabaseId);
 	look_at_commit = false;
 }
 
