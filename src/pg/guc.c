@@ -73,15 +73,19 @@ check_traceparent(char **value, void **extra, GucSource source)
 	return false;
 }
 
+/* Names as in SQL, separated by commas; or '*', which looks like one. */
 static bool
 check_name_list(char **value, void **extra, GucSource source)
 {
+	char	   *copy = pstrdup(*value);
 	List	   *names;
+	bool		ok = SplitIdentifierString(copy, ',', &names);
 
-	if (SplitIdentifierString(pstrdup(*value), ',', &names))
-		return true;
-	GUC_check_errdetail("List syntax is invalid.");
-	return false;
+	list_free(names);
+	pfree(copy);
+	if (!ok)
+		GUC_check_errdetail("List syntax is invalid.");
+	return ok;
 }
 
 static const IntSetting int_settings[] = {

@@ -106,10 +106,13 @@ read_setting(List **names)
 	ListCell   *lc;
 
 	*names = NIL;
-	(void) SplitIdentifierString(raw, ',', names);	/* the setting has been checked */
+	/* The setting's syntax has been checked when it was set. */
+	(void) SplitIdentifierString(raw, ',', names);
 	foreach(lc, *names)
+	{
 		if (strcmp(lfirst(lc), "*") == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -119,8 +122,10 @@ named(List *names, const char *name)
 	ListCell   *lc;
 
 	foreach(lc, names)
+	{
 		if (strcmp(lfirst(lc), name) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -443,7 +448,7 @@ reserve_and_start(Database *db, RxWorkerKind kind)
 		go_hungry(db);
 		return;
 	}
-	plans[number] = (Plan) {0};
+	memset(&plans[number], 0, sizeof(Plan));
 	try_start(db, number);
 }
 
@@ -523,8 +528,9 @@ change_turns(List *in_turn)
 			wake_at = Min(wake_at, db->turn_began + length);
 			return;
 		}
+
+		/* Its slots take a moment to become free; nobody else leaves for that. */
 		rx_registry_let_go(db->oid);
-		/* Its slots need a moment to become free; nobody else leaves for that. */
 		next_change = now + CHANGE_PAUSE;
 		return;
 	}

@@ -96,8 +96,10 @@ before_alter_database(const AlterDatabaseStmt *stmt)
 	ListCell   *lc;
 
 	foreach(lc, stmt->options)
+	{
 		if (strcmp(lfirst_node(DefElem, lc)->defname, "tablespace") == 0)
 			free_named_database(stmt->dbname);
+	}
 }
 
 static void
@@ -117,9 +119,10 @@ before_drop(const DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType == OBJECT_EXTENSION)
-		foreach(lc, stmt->objects)
-			before_extension(strVal(lfirst(lc)));
+	if (stmt->removeType != OBJECT_EXTENSION)
+		return;
+	foreach(lc, stmt->objects)
+		before_extension(strVal(lfirst(lc)));
 }
 
 static void

@@ -102,6 +102,7 @@ static const struct
 	const char *value;
 	bool		io_only;
 }			pinned[] =
+
 {
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},

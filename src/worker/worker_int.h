@@ -54,7 +54,7 @@ typedef struct RxSeat
 	pg_atomic_uint32 duty;		/* index in rx_duties + 1; 0: none */
 	Oid			database;
 	RxWorkerKind kind;
-	uint32		start;			/* counts processes asked for; tells a late one */
+	uint32		start;			/* counts starts; tells a late process */
 	int			pid;			/* 0: no process */
 	RxSeatEnd	end;
 	TimestampTz since;			/* this process started, or the waiting did */
