@@ -90,20 +90,20 @@ static int64 looked_at;
 static timer_t insist_timer;
 static volatile sig_atomic_t graceful = false;	/* the loop will notice */
 
+typedef struct PinnedSetting
+{
+	const char *name;
+	const char *value;
+	bool		io_only;
+} PinnedSetting;
+
 /*
  * A database or role may have any of these set as it likes (process_settings
  * applies ALTER DATABASE and ALTER ROLE to workers, too); what duties and
  * handlers rely on is set here.  TimeZone is left as the database has it: what
  * is stored are instants, and a handler that says "today" means its database's.
  */
-static const struct
-{
-	const char *name;
-	const char *value;
-	bool		io_only;
-}			pinned[] =
-
-{
+static const PinnedSetting pinned[] = {
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
 	{"bytea_output", "hex"},
