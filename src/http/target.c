@@ -5,7 +5,9 @@
  * libcurl's parser reads the URL, once: the policy is asked about the host it
  * found and libcurl connects from the same parsed handle, so there are no two
  * readings of one text to play against each other.  It also turns the odd
- * spellings of IPv4 (decimal, hex, octal, short) into the usual one.
+ * spellings of IPv4 (decimal, hex, octal, short) into the usual one.  Names in
+ * other letters than ASCII are converted if the process runs in a UTF-8 locale
+ * and are refused otherwise.
  */
 #include "http/http_int.h"
 
@@ -84,13 +86,13 @@ read_host(RxTarget *target)
 
 	if (has_part(target->url, CURLUPART_ZONEID))
 		return wrong;
-	if (curl_url_get(target->url, CURLUPART_HOST, &host, CURLU_PUNYCODE) != CURLUE_OK)
-		return wrong;
-	if (curl_url_set(target->url, CURLUPART_HOST, host, 0) == CURLUE_OK && clean_host(host))
+	if (curl_url_get(target->url, CURLUPART_HOST, &host, CURLU_PUNYCODE) == CURLUE_OK &&
+		curl_url_set(target->url, CURLUPART_HOST, host, 0) == CURLUE_OK && clean_host(host))
 	{
 		target->host = strdup(host);
 		wrong = target->host ? NULL : "out of memory";
 	}
+	/* libcurl 7.88 gives a host also when it could not convert it. */
 	curl_free(host);
 	return wrong;
 }
