@@ -9,6 +9,7 @@ use HostileServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(sleep);
 
 my $peer = HostileServer->start;
 my $node = PostgreSQL::Test::Cluster->new('crash');
@@ -36,6 +37,18 @@ sub query
 	return $node->safe_psql('postgres', $_[0]);
 }
 
+# The dead server's processes may need a moment to notice.
+sub start_again
+{
+	foreach (1 .. 1800)
+	{
+		return if $node->start(fail_ok => 1);
+		$node->stop('immediate', fail_ok => 1);
+		sleep 0.1;
+	}
+	die 'the server does not start';
+}
+
 my $workers = q{FROM pg_stat_activity WHERE backend_type LIKE '%reflex%' AND datname = current_database()};
 
 # Fifty calls hang, and nobody holds a transaction or a snapshot.
@@ -52,7 +65,7 @@ $node->kill9;
 my $lost = $peer->requests('/hang/killed');
 is($lost->[0]{attempt}, 1, 'it was the first attempt');
 $node->append_conf('postgresql.conf', "reflex.databases = 'nowhere'");
-$node->start;
+start_again();
 is(query("SELECT state, attempts FROM reflex.effects WHERE id = '$id'"), 'unknown|1', 'after the crash it is unknown');
 $node->append_conf('postgresql.conf', "reflex.databases = '*'");
 $node->reload;
@@ -68,11 +81,11 @@ my $answered = emit_to('/ok/answered');
 $node->poll_query_until('postgres', "SELECT state = 'completed' FROM reflex.effects WHERE id = '$answered'");
 query('CHECKPOINT');
 $node->kill9;
-$node->start;
+start_again();
 ok($peer->wait_for(3, '/hang/killed'), 'a third attempt after a second crash');
 
-# A worker that is ended and one that is killed count as attempts too: the
-# third was the last.
+# A worker that is ended counts as an attempt too: this
+# one was the last.
 query("SELECT pg_terminate_backend(pid) $workers");
 ok($node->poll_query_until('postgres', "SELECT state = 'dead' FROM reflex.effects WHERE id = '$id'"),
 	'three attempts that ended with their worker make it dead');
