@@ -40,7 +40,7 @@
 
 static RxHttp *http;
 static MemoryContext calls;		/* RxAttempt and what hangs on it */
-static MemoryContext scratch;	/* of one turn, across its transactions */
+static MemoryContext turn;		/* of one step, across its transactions */
 static dlist_head claimed = DLIST_STATIC_INIT(claimed);
 static dlist_head ended = DLIST_STATIC_INIT(ended);
 static int32 subscription;		/* 0 until the leases of former workers are released */
@@ -48,8 +48,8 @@ static int32 subscription;		/* 0 until the leases of former workers are released
 static void
 start(void)
 {
-	calls = AllocSetContextCreate(TopMemoryContext, "reflex calls", ALLOCSET_DEFAULT_SIZES);
-	scratch = AllocSetContextCreate(TopMemoryContext, "reflex effects", ALLOCSET_DEFAULT_SIZES);
+	if (calls == NULL)
+		calls = AllocSetContextCreate(TopMemoryContext, "reflex calls", ALLOCSET_DEFAULT_SIZES);
 	http = rx_http_create();
 	if (http == NULL)
 		ereport(ERROR,
@@ -70,7 +70,7 @@ begin(void)
 {
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(scratch);
+	MemoryContextSwitchTo(turn);
 }
 
 static void
@@ -78,7 +78,7 @@ commit(void)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(scratch);
+	MemoryContextSwitchTo(turn);
 }
 
 static void
@@ -228,7 +228,7 @@ claim(void)
 	int			received;
 
 	drop_claimed();
-	claims = MemoryContextAlloc(scratch, room * sizeof(RxClaim));
+	claims = MemoryContextAlloc(turn, room * sizeof(RxClaim));
 	begin();
 	require_flush();
 	n = rx_effect_claim(subscription, room, calls, &claimed, claims, &received);
@@ -251,7 +251,7 @@ step(void)
 {
 	bool		more;
 
-	MemoryContextReset(scratch);
+	turn = CurrentMemoryContext;
 	if (subscription == 0)
 		recover();
 	collect();
