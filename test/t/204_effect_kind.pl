@@ -122,7 +122,7 @@ DROP EXTENSION reflex;
 CREATE EXTENSION reflex;
 SELECT reflex.emit('http', '{"url": "$url/ok/anew"}') IS NOT NULL;
 SQL
-ok($peer->wait_for(1, '/ok/anew'), 'and effects go on');
+ok($peer->wait_for(1, '/ok/anew', 30), 'and effects go on');
 
 $node->stop;
 $peer->stop;
