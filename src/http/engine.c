@@ -41,6 +41,9 @@
 /* A busy engine gives the caller its turn after so many rounds. */
 #define MAX_ROUNDS 8
 
+/* When libcurl has failed, it is made anew in the next drive, which is then. */
+#define MEND_AFTER_US 100000
+
 /* Easy handles kept for the next calls. */
 #define MAX_SPARE 1024
 
@@ -204,8 +207,10 @@ arm_timer(RxHttp *http)
 	int64_t		at = next && next->at < http->curl_at ? next->at : http->curl_at;
 	struct itimerspec spec = {0};
 
-	if (http->finished || http->broken)
+	if (http->finished)
 		at = 0;
+	else if (http->broken)
+		at = rx_http_now() + MEND_AFTER_US;
 	if (at == http->timer_at)
 		return;
 	if (at != NEVER)
@@ -345,7 +350,7 @@ rx_http_start(RxHttp *http, const RxHttpRequest *request)
 	sigset_t	before;
 	bool		started;
 
-	if (http->broken || rx_http_free_slots(http) <= 0)
+	if (rx_http_free_slots(http) <= 0)
 		return false;
 	block_signals(&before);
 	started = start_call(http, request);
@@ -629,7 +634,9 @@ rx_http_set_policy(RxHttp *http, const RxHttpPolicy *policy, char *error, size_t
 int
 rx_http_free_slots(const RxHttp *http)
 {
-	return http->slots > http->n_calls ? http->slots - http->n_calls : 0;
+	if (http->broken || http->slots < http->n_calls)
+		return 0;
+	return http->slots - http->n_calls;
 }
 
 int

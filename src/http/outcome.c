@@ -29,6 +29,12 @@ request_begun(const RxCall *call)
 }
 
 static bool
+all_addresses_refused(const RxCall *call)
+{
+	return call->refusal && call->sockets_opened == 0 && !call->connected;
+}
+
+static bool
 is_refused(const RxCall *call, CURLcode code)
 {
 	switch (call->stop)
@@ -43,10 +49,11 @@ is_refused(const RxCall *call, CURLcode code)
 		default:
 			return false;
 	}
-	/* Every address of the host was refused. */
-	if (call->refusal && call->sockets_opened == 0 && !call->connected)
-		return true;
-	return code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT;
+	/* After that, these codes mean an answer that is not HTTP. */
+	if (call->connected)
+		return false;
+	return all_addresses_refused(call) ||
+		code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT;
 }
 
 static RxHttpOutcome
@@ -62,12 +69,13 @@ judge(const RxCall *call, CURLcode code)
 static const char *
 phase_before_request(const RxCall *call)
 {
-	curl_off_t	connected = 0;
+	long		local_port = 0;
 
 	if (call->sockets_opened == 0)
 		return call->refusal ? "egress" : "resolving the name";
-	curl_easy_getinfo(call->easy, CURLINFO_CONNECT_TIME_T, &connected);
-	return connected == 0 ? "connecting" : "TLS handshake";
+	/* The time of connecting would say it, but only after the handshake. */
+	curl_easy_getinfo(call->easy, CURLINFO_LOCAL_PORT, &local_port);
+	return call->target.tls && local_port > 0 ? "TLS handshake" : "connecting";
 }
 
 static const char *
@@ -99,6 +107,7 @@ certificate_fault(const RxCall *call)
 	switch (result)
 	{
 		case 0:
+		case 1:					/* not set: libcurl compares the name itself, and first */
 			return "the certificate is not for this host";
 		case 9:
 			return "the certificate is not valid yet";
@@ -142,6 +151,8 @@ say_code(const RxCall *call, CURLcode code, char *text, size_t size)
 		snprintf(text, size, "%s", certificate_fault(call));
 	else if (code == CURLE_COULDNT_CONNECT && error != 0)
 		snprintf(text, size, "%s", strerror((int) error));
+	else if (code == CURLE_UNSUPPORTED_PROTOCOL && call->connected)
+		snprintf(text, size, "the answer is not HTTP");
 	else
 		snprintf(text, size, "%s", curl_easy_strerror(code));
 }
@@ -173,7 +184,7 @@ say(const RxCall *call, CURLcode code, char *text, size_t size)
 			say_timeout(call, text, size);
 			break;
 		case STOP_NONE:
-			if (call->refusal && call->sockets_opened == 0 && !call->connected)
+			if (all_addresses_refused(call))
 				snprintf(text, size, "%s", call->refusal);
 			else
 				say_code(call, code, text, size);

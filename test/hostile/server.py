@@ -31,7 +31,7 @@ segment of the path chooses the mode; what follows it is free (`/ok/slack`).
     /gzip-bomb?mb=100      200, that many MB of zeroes, compressed (a thousandth)
     /truncated             200, announces 1000 bytes, sends 10, closes
     /truncated-chunked     200, one chunk, closes without the last
-    /short                 200, announces 5 bytes, sends 11
+    /short                 200, announces 5 bytes, sends 11, closes
     /garbage               something that is not HTTP
     /empty                 closes without an answer
     /reset-before          resets when it has seen the header: the request is not taken
@@ -130,7 +130,8 @@ class Request:
         if isinstance(body, (dict, list)):
             body = json.dumps(body).encode()
         await self.head(status, {"Content-Type": kind, **(headers or {})}, len(body))
-        await self.send(body)
+        if self.method != "HEAD":
+            await self.send(body)
         self.server.record("answered", self, status=status)
 
     async def chunk(self, data):
