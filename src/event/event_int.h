@@ -167,6 +167,7 @@ typedef struct RxView
 /* ---- shared.c ---- */
 extern RxShared *rx_shared;
 extern RxDb *rx_db(void);		/* of this database; attaches it; raises when impossible */
+extern RxDb *rx_db_in_use(void);	/* the one that rx_db last gave to this process; NULL before */
 extern int	rx_db_index(const RxDb *db);
 extern pg_atomic_uint32 *rx_hold_count(RxLogId log, int proc);
 extern RxHold *rx_hold(RxLogId log, int proc);

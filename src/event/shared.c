@@ -271,6 +271,12 @@ rx_db(void)
 	return my_db;
 }
 
+RxDb *
+rx_db_in_use(void)
+{
+	return my_db;
+}
+
 /* ---- the pool ---- */
 
 RxLease *

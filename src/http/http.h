@@ -112,6 +112,13 @@ extern void rx_http_answer_free(RxHttpAnswer *answer);
 extern void rx_http_cancel(RxHttp *http, bool (*matches) (void *owner, void *arg), void *arg);
 
 /*
+ * The host of a URL, as the engine would connect to it: lower case, without
+ * port and brackets.  False when the URL is not valid or the host does not fit.
+ * For whoever decides by host whether something may be sent.
+ */
+extern bool rx_http_url_host(const char *url, char *host, size_t size);
+
+/*
  * Milliseconds from a Retry-After value (seconds or HTTP date) at time now; -1 if
  * neither.  A negative number is neither, a date that has passed is 0, and more
  * than a day is a day.
