@@ -79,6 +79,7 @@ typedef struct RxDb
 	RxCounter	counter[RX_N_LOGS];
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
+	pg_atomic_uint32 wanted;	/* somebody waits for the worker to make children */
 } RxDb;
 
 typedef enum RxLeaseState
@@ -174,6 +175,12 @@ extern RxHold *rx_hold(RxLogId log, int proc);
 extern RxLease *rx_lease_alloc(void);	/* NULL when the pool is empty; state CLAIMED */
 extern void rx_lease_free(RxLease *lease);
 extern void rx_shared_require_read_committed(void);
+extern void rx_db_resync(RxDb *db); /* under no lock; see install_block */
+extern bool rx_child_made_by_worker(const char *name);
+
+/* ---- session.c ---- */
+extern bool rx_session_take(RxLogId log, const char *session);
+extern void rx_session_init(void);
 
 /* ---- positions.c ---- */
 extern int64 rx_position_next(RxLogId log, bool fresh, TimestampTz *created_at, int *node);

@@ -124,7 +124,11 @@ open_current(uint32 *generation)
 		oid = rx_journal_child(*generation);
 		if (!OidIsValid(oid))
 		{
-			rx_journal_make(*generation);
+			char		name[NAMEDATALEN];
+
+			snprintf(name, sizeof(name), "delivery_%u", *generation);
+			if (!rx_child_made_by_worker(name))
+				rx_journal_make(*generation);
 			oid = rx_journal_child(*generation);
 		}
 		rel = try_relation_open(oid, RowExclusiveLock);

@@ -37,9 +37,13 @@ sub publish
 sql('CREATE EXTENSION reflex');
 sql(q{CREATE FUNCTION clock_advance(bigint) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_clock_advance'});
 sql("SELECT reflex.subscribe('s', max_attempts => 3, retry_base_delay => '0')");
-# The workers have made the children: no publisher has to.
-ok($node->poll_query_until('postgres', q{SELECT count(*) = 3 FROM pg_class WHERE relkind = 'r'
-	AND relname ~ '^(event|effect|delivery)_[0-9]+$'}), 'the worker makes the children');
+# The very first publisher idles: the child it needs is not made in its transaction.
+my $idle = $node->background_psql('postgres');
+$idle->query_safe("BEGIN; SELECT reflex.publish('zero')");
+publish('begin');
+is(receive('s'), 'begin 1', 'even the first publisher delays nobody');
+$idle->query_safe('COMMIT');
+is(receive('s'), 'zero 1', 'and is heard when it commits');
 
 # A publisher that rolls back leaves nothing.
 sql("BEGIN; SELECT reflex.publish('never'); ROLLBACK");
@@ -47,7 +51,6 @@ sql("BEGIN; SELECT reflex.publish('kept'); SAVEPOINT a; SELECT reflex.publish('u
 is(receive('s'), 'kept 1', 'what is rolled back is never delivered');
 
 # A publisher that idles in its transaction delays nobody.
-my $idle = $node->background_psql('postgres');
 $idle->query_safe("BEGIN; SELECT reflex.publish('idle')");
 publish('one');
 publish('two');
@@ -66,7 +69,19 @@ is(receive('s'), 'four 1', 'not this one either');
 $idle->query_safe('ROLLBACK');
 publish('five');
 is(receive('s'), 'five 1', 'what it held is passed over');
-$idle->quit;
+
+# Publishers of one session take turns, those of others do not wait.
+$idle->query_safe("BEGIN; SELECT reflex.publish('first', session => 'chat')");
+my $next = $node->background_psql('postgres');
+$next->query_until(qr/waiting/, "\\echo waiting\nSELECT reflex.publish('second', session => 'chat');\n\\echo published\n");
+sql("SELECT reflex.publish('other', session => 'another')");
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'transactionid'}),
+	'the second publisher of a session waits for the first');
+is(receive('s'), 'other 1', 'that of another session does not');
+$idle->query_safe("SELECT reflex.publish('first too', session => 'chat'); COMMIT");
+$next->query_until(qr/published/, '');
+is(receive('s'), 'first 1,first too 1,second 1', 'positions in a session are in the order of its commits');
+$_->quit foreach $idle, $next;
 
 # A receiver that is killed with its lease out.
 publish('orphan');
@@ -107,7 +122,7 @@ is(receive('s'), 'after 1', 'with what is new, and nothing that was settled');
 sql('SELECT clock_advance(3700000000)');
 like(receive('s'), qr/failed 2/, 'a waiting retry survives with its attempts');
 is(sql("SELECT type, attempts, jsonb_array_length(errors) FROM reflex.dlq_list('s')"), 'poison|3|3', 'so do dead letters');
-like(receive('behind'), qr/^kept 1,idle 1,one 1,two 1,/, 'a subscription that has read nothing begins at its beginning');
+like(receive('behind'), qr/^zero 1,begin 1,kept 1,idle 1,one 1,two 1,/, 'a subscription that has read nothing begins at its beginning');
 
 # A backend is killed -9: all others restart, shared memory is made anew.
 publish('before_kill');
