@@ -105,6 +105,13 @@ extern void rx_http_answer_free(RxHttpAnswer *answer);
 /* Ends the calls whose owner the function accepts; they are dropped, not taken. */
 extern void rx_http_cancel(RxHttp *http, bool (*matches) (void *owner, void *arg), void *arg);
 
+/*
+ * The host of a URL, as the engine would connect to it: lower case, without
+ * port and brackets.  False when the URL is not valid or the host does not fit.
+ * For whoever decides by host whether something may be sent.
+ */
+extern bool rx_http_url_host(const char *url, char *host, size_t size);
+
 /* Milliseconds from a Retry-After value (seconds or HTTP date) at time now; -1 if neither. */
 extern long rx_http_retry_after(const char *value, int64_t now_epoch_s);
 
