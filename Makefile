@@ -9,7 +9,7 @@ MODULE_big = reflex
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built = sql/reflex--$(EXTVERSION).sql
 PG_CPPFLAGS = -I$(srcdir)/src $(shell pkg-config --cflags libcurl libcrypto)
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -Wno-declaration-after-statement -Werror
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-sign-compare -Werror
 SHLIB_LINK = $(shell pkg-config --libs libcurl libcrypto) -lpthread
 EXTRA_CLEAN = sql/reflex--$(EXTVERSION).sql
 
