@@ -62,7 +62,7 @@ CREATE OR REPLACE FUNCTION reflex_internal.ask_model(p_run uuid, p_turn int) RET
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT reflex_internal.emit_internal('model', jsonb_build_object('run', p_run, 'turn', p_turn), NULL)
+    SELECT reflex_internal.emit_effect('model', jsonb_build_object('run', p_run, 'turn', p_turn))
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.ask_model(uuid, int) FROM PUBLIC;
 
@@ -146,7 +146,7 @@ CREATE OR REPLACE VIEW reflex.runs WITH (security_barrier) AS
 SELECT r.id, r.agent, coalesce(f.status, 'running') AS status, r.session, r.role, r.input, f.result, f.error,
        f.usage, r.created_at, f.finished_at
 FROM reflex_internal.run AS r
-LEFT JOIN reflex_internal.run_result AS f ON f.run OPERATOR(pg_catalog.=) r.id
+LEFT JOIN reflex_internal.run_result AS f ON f.run = r.id
 WHERE reflex_internal.may_see(r.role);
 COMMENT ON VIEW reflex.runs IS 'The runs that the caller has caused; all of them for reflex_admin';
 GRANT SELECT ON reflex.runs TO reflex_admin, reflex_app;
@@ -221,8 +221,9 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.model_body(reflex_internal.run) FROM PUBLIC;
 
--- The request function of the kind "model".  It raises where asking makes no
--- sense any more, so that a dead letter that is tried again costs no money.
+-- The request function of the kind "model".  For a run that has a result it
+-- raises what makes the effect dead, so that a dead letter that is tried again
+-- costs no money.  A provider that is missing may come.
 CREATE OR REPLACE FUNCTION reflex_internal.model_request(p_effect uuid, p_session text, p_payload jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql STABLE
@@ -234,7 +235,7 @@ DECLARE
 BEGIN
     SELECT r.* INTO STRICT v_run FROM reflex_internal.run AS r WHERE r.id = (p_payload ->> 'run')::uuid;
     IF EXISTS (SELECT FROM reflex_internal.run_result AS f WHERE f.run = v_run.id) THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT409', MESSAGE = format('run %s has a result already', v_run.id);
+        RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = format('run %s has a result already', v_run.id);
     END IF;
     SELECT p.* INTO v_provider FROM reflex_internal.provider AS p
     WHERE p.name = v_run.definition ->> 'provider';

@@ -257,3 +257,25 @@ COMMENT ON FUNCTION reflex.notify(text, text, text, text, timestamptz, text, tex
 'Tells a contact something, by WhatsApp, after commit; returns the id of the notification. title and body: up to 1600 characters together. account, sender: Twilio account and number to send from; by default those of the channel. policy and due_at raise 0A000. PT404 when the contact or a channel is missing, PT422 when it has no phone number or there is nothing to say.';
 REVOKE ALL ON FUNCTION reflex.notify(text, text, text, text, timestamptz, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION reflex.notify(text, text, text, text, timestamptz, text, text) TO reflex_admin, reflex_app;
+
+-- What became of all effects, whoever emitted them: those of notifications are
+-- emitted by reflex itself.
+CREATE OR REPLACE FUNCTION reflex_internal.effect_states()
+RETURNS TABLE (id uuid, state text, attempts int, last_error text, updated_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT e.id, e.state, e.attempts, e.last_error, e.updated_at FROM reflex.effects AS e
+$$;
+REVOKE ALL ON FUNCTION reflex_internal.effect_states() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION reflex_internal.effect_states() TO reflex_admin, reflex_app;
+
+CREATE OR REPLACE VIEW reflex.notifications WITH (security_barrier) AS
+SELECT n.id, n.contact, n.title, n.body, n.account, n.sender, n.role, n.effect, e.state, e.attempts,
+       e.last_error, n.created_at, e.updated_at
+FROM reflex_internal.notification AS n
+LEFT JOIN reflex_internal.effect_states() AS e ON e.id = n.effect
+WHERE reflex_internal.may_see(n.role);
+COMMENT ON VIEW reflex.notifications IS
+'The notifications that the caller has caused, all of them for reflex_admin, with the state of what was sent';
+GRANT SELECT ON reflex.notifications TO reflex_admin, reflex_app;

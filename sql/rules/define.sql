@@ -1,9 +1,8 @@
 -- Rules: create, alter, drop, enable, disable, look at.
 --
 -- A rule sees what commits from its creation, or its enabling, on: it keeps
--- the position that the log had then.  An event that a transaction already
--- running had published before that, and that commits after, lies below this
--- position and is not seen.
+-- the position that the log had then, and the ranges below it that transactions
+-- then running held.
 
 -- The type filter: null and {} let everything pass.
 CREATE OR REPLACE FUNCTION reflex_internal.check_filter(p_filter jsonb) RETURNS void
@@ -209,9 +208,10 @@ BEGIN
     PERFORM reflex_internal.check_filter(coalesce(create_rule.filter, '{}'));
     PERFORM reflex_internal.check_trigger(create_rule.trigger);
     PERFORM reflex_internal.check_action(create_rule.action, reflex_internal.caller());
-    INSERT INTO reflex_internal.rule (name, owner, enabled, filter, trigger, action, since_seq)
-    VALUES (create_rule.name, reflex_internal.caller(), true, coalesce(create_rule.filter, '{}'),
-            create_rule.trigger, create_rule.action, reflex_internal.log_next(0));
+    INSERT INTO reflex_internal.rule (name, owner, enabled, filter, trigger, action, since_seq, since_held)
+    SELECT create_rule.name, reflex_internal.caller(), true, coalesce(create_rule.filter, '{}'),
+           create_rule.trigger, create_rule.action, p.next, p.held
+    FROM reflex_internal.log_position(0::smallint) AS p;
     PERFORM reflex_internal.subscription_create('rule:' || create_rule.name, 0, true);
 EXCEPTION WHEN unique_violation THEN
     RAISE EXCEPTION USING ERRCODE = 'PT409',
@@ -281,10 +281,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     UPDATE reflex_internal.rule AS r
-    SET enabled = true,
-        since_seq = CASE WHEN r.enabled THEN r.since_seq ELSE reflex_internal.log_next(0) END
-    WHERE r.name = enable_rule.name;
-    IF NOT FOUND THEN
+    SET enabled = true, since_seq = p.next, since_held = p.held
+    FROM reflex_internal.log_position(0::smallint) AS p
+    WHERE r.name = enable_rule.name AND NOT r.enabled;
+    IF NOT FOUND AND NOT EXISTS (SELECT FROM reflex_internal.rule AS r WHERE r.name = enable_rule.name) THEN
         PERFORM reflex_internal.no_rule(enable_rule.name);
     END IF;
 END

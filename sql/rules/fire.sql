@@ -7,11 +7,12 @@
 -- The rules as the worker wants them: what to call ready to be run, and the
 -- owner as an oid (null when the role is gone).
 CREATE OR REPLACE FUNCTION reflex_internal.enabled_rules()
-RETURNS TABLE (name text, owner text, owner_oid oid, since_seq bigint, types text[], action jsonb, call text)
+RETURNS TABLE (name text, owner text, owner_oid oid, since_seq bigint, since_held bigint[],
+    types text[], action jsonb, call text)
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT r.name, r.owner::text, o.oid, r.since_seq,
+    SELECT r.name, r.owner::text, o.oid, r.since_seq, r.since_held,
            CASE WHEN r.filter ? 'type' THEN ARRAY(SELECT jsonb_array_elements_text(r.filter -> 'type')) END,
            r.action,
            CASE WHEN r.action ? 'function' THEN

@@ -11,7 +11,8 @@ CREATE TABLE reflex_internal.rule (
     filter jsonb NOT NULL,
     trigger jsonb NOT NULL,
     action jsonb NOT NULL,
-    since_seq bigint NOT NULL,      -- sees events from this position on
+    since_seq bigint NOT NULL,      -- sees events from this position on,
+    since_held bigint[] NOT NULL,   -- and what was held below it: bounds of half-open ranges
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.rule', '');

@@ -19,16 +19,15 @@
  */
 #include "reflex.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pg/guc.h"
 #include "pg/spi.h"
+#include "pg/try.h"
 #include "rules/rules_int.h"
 #include "storage/latch.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
@@ -144,48 +143,45 @@ run_as_owner(const RxRule *rule, const RxRecord *record, Jsonb *event)
 }
 
 char *
-rx_rule_error(void)
+rx_rule_error(const ErrorData *error)
 {
-	ErrorData  *error = CopyErrorData();
-	char	   *line;
+	char	   *line = psprintf("%s (SQLSTATE %s)%s%s", error->message ? error->message : "no message",
+								unpack_sql_state(error->sqlerrcode),
+								error->detail ? ": " : "", error->detail ? error->detail : "");
 
-	FlushErrorState();
-	if (timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
-		line = psprintf("handler ran longer than reflex.handler_timeout (%d ms)", rx_guc_handler_timeout);
-	else
-		line = psprintf("%s (SQLSTATE %s)%s%s", error->message ? error->message : "no message",
-						unpack_sql_state(error->sqlerrcode),
-						error->detail ? ": " : "", error->detail ? error->detail : "");
 	line[pg_mbcliplen(line, strlen(line), ERROR_MAX)] = '\0';
 	return line;
+}
+
+typedef struct Firing
+{
+	const RxRule *rule;
+	const RxRecord *record;
+	Jsonb	   *event;
+} Firing;
+
+/* In a subtransaction; the timer is stopped before that ends. */
+static void
+fire(void *arg)
+{
+	Firing	   *firing = arg;
+
+	run_as_owner(firing->rule, firing->record, firing->event);
+	stop_timer();
 }
 
 char *
 rx_rule_fire(const RxRule *rule, const RxRecord *record, Jsonb *event)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile error = NULL;
+	Firing		firing = {rule, record, event};
+	ErrorData  *error;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
 	start_timer();
-	PG_TRY();
-	{
-		run_as_owner(rule, record, event);
-		stop_timer();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		stop_timer();
-		MemoryContextSwitchTo(context);
-		error = rx_rule_error();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	timed_out = false;
-	return error;
+	error = rx_try(fire, &firing);
+	stop_timer();
+	if (error == NULL)
+		return NULL;
+	if (timed_out && error->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		return psprintf("handler ran longer than reflex.handler_timeout (%d ms)", rx_guc_handler_timeout);
+	return rx_rule_error(error);
 }

@@ -17,23 +17,10 @@
 #include "utils/uuid.h"
 
 static const char load_sql[] =
-"SELECT name, owner, owner_oid, since_seq, types, action, call FROM reflex_internal.enabled_rules()";
+"SELECT name, owner, owner_oid, since_seq, since_held, types, action, call FROM reflex_internal.enabled_rules()";
 
 static const char event_sql[] =
 "SELECT reflex_internal.rule_event($1, $2, $3, $4, $5, $6, $7, $8)";
-
-/* The plan of a statement of this file, prepared once per process. */
-static SPIPlanPtr
-kept_plan(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types)
-{
-	if (*plan)
-		return *plan;
-	*plan = SPI_prepare(sql, nargs, types);
-	if (*plan == NULL)
-		elog(ERROR, "could not prepare: %s", sql);
-	SPI_keepplan(*plan);
-	return *plan;
-}
 
 static void
 read_types(RxRule *rule, Datum array)
@@ -54,6 +41,19 @@ read_types(RxRule *rule, Datum array)
 		pattern->text = type;
 		pattern->len = pattern->prefix ? len - 1 : len;
 	}
+}
+
+/* Bounds of half-open ranges, one after the other. */
+static void
+read_held(RxRule *rule, Datum array)
+{
+	Datum	   *elems;
+
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &elems, NULL, &rule->n_held);
+	rule->held = palloc_array(int64, rule->n_held);
+	for (int i = 0; i < rule->n_held; i++)
+		rule->held[i] = DatumGetInt64(elems[i]);
 }
 
 static char *
@@ -77,11 +77,12 @@ read_rule(RxRule *rule, uint64 row)
 	value = rx_spi_get(row, 3, &isnull);
 	rule->owner_oid = isnull ? InvalidOid : DatumGetObjectId(value);
 	rule->since_seq = DatumGetInt64(rx_spi_get(row, 4, NULL));
-	value = rx_spi_get(row, 5, &rule->any_type);
+	read_held(rule, rx_spi_get(row, 5, NULL));
+	value = rx_spi_get(row, 6, &rule->any_type);
 	if (!rule->any_type)
 		read_types(rule, value);
-	rule->action = DatumGetJsonbPCopy(rx_spi_get(row, 6, NULL));
-	rule->call = get_text(row, 7);
+	rule->action = DatumGetJsonbPCopy(rx_spi_get(row, 7, NULL));
+	rule->call = get_text(row, 8);
 	rule->retries = rx_subscription_id(psprintf("rule:%s", rule->name), false);
 }
 
@@ -95,8 +96,7 @@ rx_rules_load(void)
 	RxSpi		spi;
 
 	rx_spi_open(&spi);
-	if (SPI_execute_plan(kept_plan(&plan, load_sql, 0, NULL), NULL, NULL, true, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the rules");
+	(void) rx_spi_exec_kept(&plan, load_sql, 0, NULL, NULL, NULL, SPI_OK_SELECT);
 	rows = SPI_tuptable;
 	MemoryContextSwitchTo(context);
 	set.rules = palloc0(Max(rows->numvals, 1) * sizeof(RxRule));
@@ -119,13 +119,25 @@ type_matches(const RxTypePattern *pattern, const char *type, int len)
 	return memcmp(pattern->text, type, pattern->len) == 0;
 }
 
+/* Did the event commit after the rule was made? */
+static bool
+is_new_to(const RxRule *rule, int64 seq)
+{
+	if (seq >= rule->since_seq)
+		return true;
+	for (int i = 0; i + 1 < rule->n_held; i += 2)
+		if (seq >= rule->held[i] && seq < rule->held[i + 1])
+			return true;
+	return false;
+}
+
 bool
 rx_rule_matches(const RxRule *rule, const RxRecord *record)
 {
 	const char *type = VARDATA_ANY(record->type);
 	int			len = VARSIZE_ANY_EXHDR(record->type);
 
-	if (record->seq < rule->since_seq)
+	if (!is_new_to(rule, record->seq))
 		return false;
 	for (int i = 0; !rule->any_type && i < rule->n_types; i++)
 		if (type_matches(&rule->types[i], type, len))
@@ -152,8 +164,7 @@ rx_rule_event(const RxRecord *record)
 	RxSpi		spi;
 
 	rx_spi_open(&spi);
-	if (SPI_execute_plan(kept_plan(&plan, event_sql, lengthof(types), types), values, nulls, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not build the event of a rule");
+	(void) rx_spi_exec_kept(&plan, event_sql, lengthof(types), types, values, nulls, SPI_OK_SELECT);
 	event = SPI_datumTransfer(rx_spi_get(0, 1, NULL), false, -1);
 	rx_spi_close(&spi);
 	return DatumGetJsonbP(event);

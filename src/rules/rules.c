@@ -116,7 +116,8 @@ commit_firings(void)
 		if (doubt.applied)
 			PG_RE_THROW();
 		MemoryContextSwitchTo(scratch);
-		strlcpy(doubt.error, rx_rule_error(), sizeof(doubt.error));
+		strlcpy(doubt.error, rx_rule_error(CopyErrorData()), sizeof(doubt.error));
+		FlushErrorState();
 		AbortCurrentTransaction();
 		committed = false;
 	}

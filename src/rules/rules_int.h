@@ -22,7 +22,9 @@ typedef struct RxRule
 	const char *name;
 	const char *owner;
 	Oid			owner_oid;		/* InvalidOid when the role is gone */
-	int64		since_seq;		/* events below are none of its business */
+	int64		since_seq;		/* events below are none of its business, */
+	int64	   *held;			/* but for those in these half-open ranges */
+	int			n_held;			/* bounds, two for each */
 	bool		any_type;
 	int			n_types;
 	RxTypePattern *types;
@@ -58,7 +60,7 @@ extern void rx_rule_fire_init(void);
  */
 extern char *rx_rule_fire(const RxRule *rule, const RxRecord *record, Jsonb *event);
 
-/* The error being handled, in one line; flushes it. */
-extern char *rx_rule_error(void);
+/* An error in one line, with its SQLSTATE. */
+extern char *rx_rule_error(const ErrorData *error);
 
 #endif							/* RX_RULES_RULES_INT_H */
