@@ -77,11 +77,13 @@ lease_us(void)
 	return LEASE_US + rx_guc_handler_timeout * INT64CONST(1000);
 }
 
+/* A worker has no statements: without telling it, now() is when it started. */
 static void
 begin(void)
 {
 	scratch = CurrentMemoryContext;
 	doubt.applied = false;
+	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
