@@ -138,10 +138,10 @@ LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT array_agg(e.error) FROM (
-        SELECT format('%s: fewer than %s items', p_path, p_schema ->> 'minItems') AS error
+        SELECT format('%s: fewer than %s items', coalesce(nullif(p_path, ''), 'the answer'), p_schema ->> 'minItems') AS error
         WHERE jsonb_array_length(p_array) < (p_schema ->> 'minItems')::numeric
         UNION ALL
-        SELECT format('%s: more than %s items', p_path, p_schema ->> 'maxItems')
+        SELECT format('%s: more than %s items', coalesce(nullif(p_path, ''), 'the answer'), p_schema ->> 'maxItems')
         WHERE jsonb_array_length(p_array) > (p_schema ->> 'maxItems')::numeric
         UNION ALL
         SELECT unnest(reflex_internal.shape_errors(p_schema -> 'items', a.value, p_path || '/' || (a.n - 1)))

@@ -133,14 +133,13 @@ DECLARE
         WHEN 'effect' THEN EXISTS (SELECT FROM reflex_internal.effect_kind AS k
                                    WHERE k.kind = p_target AND k.public)
         WHEN 'notify' THEN EXISTS (SELECT FROM reflex_internal.contact AS c WHERE c.name = p_target)
-        WHEN 'publish' THEN p_target <> ''
         ELSE true END;
 BEGIN
     IF NOT v_known THEN
         RAISE EXCEPTION USING ERRCODE = 'PT404',
             MESSAGE = format('%s "%s" does not exist',
-                CASE p_kind WHEN 'effect' THEN 'effect kind' WHEN 'notify' THEN 'contact'
-                            WHEN 'publish' THEN 'event type' ELSE p_kind END, p_target);
+                CASE p_kind WHEN 'effect' THEN 'effect kind' WHEN 'notify' THEN 'contact' ELSE p_kind END,
+                p_target);
     END IF;
     IF p_kind = 'function' THEN
         PERFORM reflex_internal.check_handler(p_target, p_owner);
@@ -168,7 +167,8 @@ BEGIN
     END IF;
     v_kinds := ARRAY(SELECT k.key FROM jsonb_object_keys(p_action) AS k (key)
                      WHERE v_arguments ? k.key ORDER BY k.key);
-    IF cardinality(v_kinds) <> 1 OR jsonb_typeof(p_action -> v_kinds[1]) <> 'string' THEN
+    IF cardinality(v_kinds) <> 1 OR jsonb_typeof(p_action -> v_kinds[1]) <> 'string'
+       OR p_action ->> v_kinds[1] = '' THEN
         RAISE EXCEPTION USING ERRCODE = 'PT422',
             MESSAGE = 'action must say exactly one thing to do',
             DETAIL = format('Found: %s.', coalesce(nullif(array_to_string(v_kinds, ', '), ''), 'none')),

@@ -25,8 +25,8 @@ CREATE TABLE parent (id int PRIMARY KEY);
 CREATE TABLE child (id int REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
 CREATE TABLE switch (up boolean); INSERT INTO switch VALUES (false);
 GRANT ALL ON hit, parent, child, switch TO owner;
+CREATE SCHEMA owner AUTHORIZATION owner;
 SET ROLE owner;
-CREATE SCHEMA AUTHORIZATION owner;
 CREATE FUNCTION owner.hit(event jsonb) RETURNS void LANGUAGE sql AS $$
 	INSERT INTO public.hit VALUES ('hit', event ->> 'type', current_setting('role'), current_user,
 		current_setting('search_path'), current_setting('reflex.traceparent'), event -> 'payload', now()) $$;
@@ -74,7 +74,7 @@ becomes('SELECT payload FROM hit', '{"l": [1, "a"], "x": {"deep": [1]}, "none": 
 # Once for each, however many, in whatever transactions.
 sql(q{TRUNCATE hit; SELECT count(reflex.publish('order.n', to_jsonb(n))) FROM generate_series(1, 1000) n});
 $node->pgbench('-n -c 4 -t 50', 0, [qr/processed: 200/], [], 'publishers',
-	{ 'rules_publish' => q{SELECT reflex.publish('order.n', to_jsonb(1000 + :client_id * 50 + (random() * 0)::int))} });
+	{ 'rules_publish' => q{SELECT reflex.publish('order.n', to_jsonb(2000 + :client_id))} });
 becomes('SELECT count(*) FROM hit', '1200', 'every event fires');
 is(sql('SELECT count(*) FROM hit WHERE payload::int <= 1000 GROUP BY payload HAVING count(*) > 1'), '', 'and none twice');
 
@@ -143,6 +143,20 @@ sql(q{REVOKE INSERT ON hit FROM brief; DROP ROLE brief});
 $id = sql(q{SELECT reflex.publish('brief')});
 $node->poll_query_until('postgres', "SELECT count(*) = 1 FROM reflex.dlq_list('rule:brief')");
 like(sql("SELECT error FROM reflex.dlq_list('rule:brief')"), qr/role "brief", which owns rule "brief", does not exist/, 'a rule without owner');
+
+# A transaction that can't commit: the guilty one fails alone.
+sql(q{SELECT reflex.create_provider('none', base_url => 'http://127.0.0.1:9/v1');
+	SELECT reflex.create_agent('asked', 'none:x');
+	SET ROLE owner; SELECT reflex.create_rule('ask', '{"type": ["ask"]}', action => '{"agent": "asked", "input": {"$": "$.payload"}}')});
+sql(q{CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS
+	$$BEGIN IF NEW.input = '"bad"' THEN RAISE 'not at commit'; END IF; RETURN NULL; END$$;
+	CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON reflex_internal.run DEFERRABLE INITIALLY DEFERRED
+	FOR EACH ROW EXECUTE FUNCTION at_commit()});
+sql(q{SELECT reflex.publish('ask', to_jsonb(CASE n WHEN 7 THEN 'bad' ELSE n::text END)) FROM generate_series(1, 20) n});
+becomes('SELECT count(*), count(DISTINCT input) FROM reflex.runs', '19|19', 'the others of its batch are done, once');
+becomes("SELECT payload, attempts FROM reflex.dlq_list('rule:ask')", '"bad"|3', 'and it is dead');
+like(sql("SELECT error FROM reflex.dlq_list('rule:ask')"), qr/not at commit/, 'of what it did');
+sql('DROP TRIGGER at_commit ON reflex_internal.run');
 
 # A worker that is terminated in the middle of a handler loses and repeats nothing.
 sql(q{TRUNCATE hit; ALTER SYSTEM SET reflex.handler_timeout = '20s'; SELECT pg_reload_conf()});
