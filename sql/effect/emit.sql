@@ -35,15 +35,17 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.worker_lives(integer, timestamptz) FROM PUBLIC;
 
--- Views check the right to call a function against whoever reads them.
+-- A view checks the right to call a function against whoever reads it.
 GRANT EXECUTE ON FUNCTION reflex_internal.worker_lives(integer, timestamptz)
+    TO reflex_admin, reflex_app, reflex_monitor;
+GRANT EXECUTE ON FUNCTION reflex_internal.make_id(integer, bigint, timestamptz, integer)
     TO reflex_admin, reflex_app, reflex_monitor;
 
 CREATE OR REPLACE VIEW reflex.effects WITH (security_barrier) AS
-SELECT reflex_internal.effect_id(e.seq, e.created_at, e.node) AS id,
+SELECT i.id,
        e.type AS kind,
        e.session,
-       CASE WHEN d.seq IS NOT NULL THEN 'dead'
+       CASE WHEN d.waiting OR (a.dead AND coalesce(d.retried_at < a.at, true)) THEN 'dead'
             WHEN a.seq IS NULL THEN 'pending'
             WHEN a.outcome IS NULL AND reflex_internal.worker_lives(a.worker, a.started_at) THEN 'executing'
             WHEN a.outcome IS NULL THEN 'unknown'
@@ -56,6 +58,8 @@ SELECT reflex_internal.effect_id(e.seq, e.created_at, e.node) AS id,
        coalesce(a.at, a.started_at, e.created_at) AS updated_at,
        o.answer
 FROM reflex_internal.effect e
+CROSS JOIN LATERAL (
+    SELECT reflex_internal.make_id(3, e.seq, e.created_at, e.node) AS id) i
 LEFT JOIN LATERAL (
     SELECT t.seq, t.attempt, t.worker, t.started_at, r.at, r.outcome, r.dead
     FROM reflex_internal.effect_attempt t
@@ -69,12 +73,10 @@ LEFT JOIN LATERAL (
     WHERE r.seq = e.seq
     ORDER BY r.attempt DESC
     LIMIT 1) o ON true
-LEFT JOIN LATERAL (
-    SELECT l.seq
+CROSS JOIN LATERAL (
+    SELECT bool_or(l.retried_at IS NULL) AS waiting, max(l.retried_at) AS retried_at
     FROM reflex_internal.dead_letter l
-    JOIN reflex_internal.subscription s ON s.id = l.subscription AND s.name = 'reflex.effects'
-    WHERE l.seq = e.seq AND l.log = 1
-    LIMIT 1) d ON true
+    WHERE l.event_id = i.id) d
 WHERE e.role = current_user
    OR pg_catalog.pg_has_role(current_user, 'reflex_admin', 'USAGE')
    OR pg_catalog.pg_has_role(current_user, 'reflex_monitor', 'USAGE');

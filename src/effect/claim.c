@@ -107,13 +107,13 @@ prepare(void *arg)
 	rx_effect_request(p->request, &form->root, p->record, p->attempt);
 }
 
-static RxCall *
+static RxAttempt *
 new_call(Batch *batch, const RxDelivery *delivery, int attempt, bool last, const RxEffectRequest *request)
 {
 	MemoryContext context = MemoryContextSwitchTo(batch->calls);
-	RxCall	   *call = palloc0(sizeof(RxCall));
+	RxAttempt	   *call = palloc0(sizeof(RxAttempt));
 
-	call->state = RX_CALL_CLAIMED;
+	call->state = RX_ATTEMPT_CLAIMED;
 	call->seq = delivery->record.seq;
 	call->id = delivery->record.id;
 	call->token = delivery->token;

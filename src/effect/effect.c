@@ -22,7 +22,7 @@
  * between effects is not promised yet, not even within a session.
  *
  * The calls of this process are in three places that follow each other
- * (RxCallState): the list `claimed` until the claim is committed, the engine,
+ * (RxAttemptState): the list `claimed` until the claim is committed, the engine,
  * the list `ended` until the outcome is committed.  An error in between leaves
  * them where they are, and the next turn goes on from there.
  */
@@ -39,8 +39,8 @@
 #define BATCH 256
 
 static RxHttp *http;
-static MemoryContext calls;		/* RxCall and what hangs on it */
-static MemoryContext scratch;	/* of one turn, across its transactions */
+static MemoryContext calls;		/* RxAttempt and what hangs on it */
+static MemoryContext turn;		/* of one step, across its transactions */
 static dlist_head claimed = DLIST_STATIC_INIT(claimed);
 static dlist_head ended = DLIST_STATIC_INIT(ended);
 static int32 subscription;		/* 0 until the leases of former workers are released */
@@ -48,8 +48,8 @@ static int32 subscription;		/* 0 until the leases of former workers are released
 static void
 start(void)
 {
-	calls = AllocSetContextCreate(TopMemoryContext, "reflex calls", ALLOCSET_DEFAULT_SIZES);
-	scratch = AllocSetContextCreate(TopMemoryContext, "reflex effects", ALLOCSET_DEFAULT_SIZES);
+	if (calls == NULL)
+		calls = AllocSetContextCreate(TopMemoryContext, "reflex calls", ALLOCSET_DEFAULT_SIZES);
 	http = rx_http_create();
 	if (http == NULL)
 		ereport(ERROR,
@@ -70,7 +70,7 @@ begin(void)
 {
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	MemoryContextSwitchTo(scratch);
+	MemoryContextSwitchTo(turn);
 }
 
 static void
@@ -78,11 +78,11 @@ commit(void)
 {
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	MemoryContextSwitchTo(scratch);
+	MemoryContextSwitchTo(turn);
 }
 
 static void
-free_call(RxCall *call)
+free_call(RxAttempt *call)
 {
 	dlist_delete(&call->link);
 	if (call->answer)
@@ -93,14 +93,14 @@ free_call(RxCall *call)
 
 /* The one place that moves a call on. */
 static void
-enter_state(RxCall *call, RxCallState state)
+enter_state(RxAttempt *call, RxAttemptState state)
 {
-	Assert(state == RX_CALL_ENDED
-		   ? call->state != RX_CALL_ENDED
-		   : call->state == RX_CALL_CLAIMED);
-	if (call->state == RX_CALL_CLAIMED)
+	Assert(state == RX_ATTEMPT_ENDED
+		   ? call->state != RX_ATTEMPT_ENDED
+		   : call->state == RX_ATTEMPT_CLAIMED);
+	if (call->state == RX_ATTEMPT_CLAIMED)
 		dlist_delete(&call->link);
-	if (state == RX_CALL_ENDED)
+	if (state == RX_ATTEMPT_ENDED)
 		dlist_push_tail(&ended, &call->link);
 	call->state = state;
 }
@@ -113,10 +113,10 @@ collect(void)
 
 	while ((answer = rx_http_take(http)) != NULL)
 	{
-		RxCall	   *call = answer->owner;
+		RxAttempt	   *call = answer->owner;
 
 		call->answer = answer;
-		enter_state(call, RX_CALL_ENDED);
+		enter_state(call, RX_ATTEMPT_ENDED);
 	}
 }
 
@@ -138,7 +138,7 @@ recover(void)
 }
 
 static int
-first_ended(RxCall **batch)
+first_ended(RxAttempt **batch)
 {
 	dlist_iter	iter;
 	int			n = 0;
@@ -147,7 +147,7 @@ first_ended(RxCall **batch)
 	{
 		if (n == BATCH)
 			break;
-		batch[n++] = dlist_container(RxCall, link, iter.cur);
+		batch[n++] = dlist_container(RxAttempt, link, iter.cur);
 	}
 	return n;
 }
@@ -156,7 +156,7 @@ first_ended(RxCall **batch)
 static bool
 settle(void)
 {
-	RxCall	   *batch[BATCH];
+	RxAttempt	   *batch[BATCH];
 	int			n = first_ended(batch);
 
 	if (n == 0)
@@ -174,7 +174,7 @@ static void
 drop_claimed(void)
 {
 	while (!dlist_is_empty(&claimed))
-		free_call(dlist_head_element(RxCall, link, &claimed));
+		free_call(dlist_head_element(RxAttempt, link, &claimed));
 }
 
 static void
@@ -212,9 +212,9 @@ send_claim(RxClaim *claim)
 {
 	claim->request.http.owner = claim->call;
 	if (rx_http_start(http, &claim->request.http))
-		enter_state(claim->call, RX_CALL_SENT);
+		enter_state(claim->call, RX_ATTEMPT_SENT);
 	else
-		enter_state(claim->call, RX_CALL_ENDED);
+		enter_state(claim->call, RX_ATTEMPT_ENDED);
 	rx_effect_request_wipe(&claim->request);
 }
 
@@ -228,10 +228,7 @@ claim(void)
 	int			received;
 
 	drop_claimed();
-	apply_policy();
-	if (room <= 0)
-		return false;
-	claims = MemoryContextAlloc(scratch, room * sizeof(RxClaim));
+	claims = MemoryContextAlloc(turn, room * sizeof(RxClaim));
 	begin();
 	require_flush();
 	n = rx_effect_claim(subscription, room, calls, &claimed, claims, &received);
@@ -254,11 +251,12 @@ step(void)
 {
 	bool		more;
 
-	MemoryContextReset(scratch);
+	turn = CurrentMemoryContext;
 	if (subscription == 0)
 		recover();
 	collect();
 	more = settle();
+	apply_policy();				/* says how many slots there are */
 	if (may_claim())
 		more |= claim();
 	return more || !dlist_is_empty(&ended);

@@ -41,19 +41,19 @@
 #define RX_MAX_JSON_STRING 0x0FFFFFFF
 
 /* One attempt at one effect, from its attempt row to its outcome row. */
-typedef enum RxCallState
+typedef enum RxAttemptState
 {
-	RX_CALL_CLAIMED,			/* its attempt row is written, perhaps not yet committed */
-	RX_CALL_SENT,				/* with the engine */
-	RX_CALL_ENDED				/* out of the engine, its outcome not yet committed */
-} RxCallState;
+	RX_ATTEMPT_CLAIMED,			/* its attempt row is written, perhaps not yet committed */
+	RX_ATTEMPT_SENT,				/* with the engine */
+	RX_ATTEMPT_ENDED				/* out of the engine, its outcome not yet committed */
+} RxAttemptState;
 
 #define RX_MAX_ACCEPT 8
 
-typedef struct RxCall
+typedef struct RxAttempt
 {
 	dlist_node	link;
-	RxCallState state;
+	RxAttemptState state;
 	int64		seq;
 	pg_uuid_t	id;
 	RxToken		token;
@@ -63,7 +63,7 @@ typedef struct RxCall
 	int			n_accept;
 	int			accept[RX_MAX_ACCEPT];	/* statuses besides 2xx that are fine */
 	RxHttpAnswer *answer;		/* once ended; NULL: could not be started */
-} RxCall;
+} RxAttempt;
 
 /* A request ready to be sent, and what of it must be wiped after that. */
 typedef struct RxEffectRequest
@@ -123,7 +123,7 @@ typedef struct RxOutcome
 /* claim.c */
 typedef struct RxClaim
 {
-	RxCall	   *call;			/* in the claimed list, outlives the transaction */
+	RxAttempt	   *call;			/* in the claimed list, outlives the transaction */
 	RxEffectRequest request;	/* in the memory context of the caller */
 } RxClaim;
 
@@ -131,7 +131,7 @@ extern int	rx_effect_claim(int32 subscription, int max, MemoryContext calls,
 							dlist_head *claimed, RxClaim *claims, int *received);
 
 /* settle.c */
-extern int	rx_effect_settle(RxCall **calls, int n);
+extern int	rx_effect_settle(RxAttempt **calls, int n);
 extern void rx_effect_bury(const RxRecord *record, const char *error);
 extern void rx_effect_reap(int32 subscription);
 
@@ -141,7 +141,7 @@ extern void rx_effect_request(RxEffectRequest *request, JsonbContainer *form,
 extern void rx_effect_request_wipe(RxEffectRequest *request);
 
 /* verdict.c */
-extern void rx_effect_verdict(const RxCall *call, RxVerdict *verdict);
+extern void rx_effect_verdict(const RxAttempt *call, RxVerdict *verdict);
 extern char *rx_effect_text(const char *bytes, size_t len, size_t limit);
 
 /* kind.c */

@@ -21,7 +21,7 @@
 
 typedef struct Settlement
 {
-	RxCall	   *call;
+	RxAttempt	   *call;
 	RxVerdict	verdict;
 	RxKind		kind;
 	bool		has_kind;		/* kind is filled in */
@@ -97,7 +97,7 @@ ack_or_fail(const Settlement *s)
 }
 
 static bool
-was_answered(const RxCall *call)
+was_answered(const RxAttempt *call)
 {
 	return call->answer != NULL && call->answer->outcome == RX_HTTP_ANSWERED;
 }
@@ -144,7 +144,7 @@ settle_apart(Settlement *s)
 }
 
 static void
-prepare(Settlement *s, RxCall *call)
+prepare(Settlement *s, RxAttempt *call)
 {
 	memset(s, 0, sizeof(*s));
 	s->call = call;
@@ -201,7 +201,7 @@ describe(const Settlement *s, RxOutcome *outcome)
  * how many; the caller forgets them once it has committed.
  */
 int
-rx_effect_settle(RxCall **calls, int n)
+rx_effect_settle(RxAttempt **calls, int n)
 {
 	RxToken    *tokens = palloc(n * sizeof(RxToken));
 	RxOutcome  *outcomes = palloc(n * sizeof(RxOutcome));
@@ -247,7 +247,7 @@ rx_effect_reap(int32 subscription)
 	rx_spi_open(&spi);
 	n = rx_spi_exec("SELECT a.seq, a.attempt FROM reflex_internal.dead_letter d"
 					" JOIN reflex_internal.effect_attempt a ON a.seq = d.seq"
-					" WHERE d.subscription = $1 AND NOT EXISTS"
+					" WHERE d.subscription = $1 AND d.retried_at IS NULL AND NOT EXISTS"
 					" (SELECT FROM reflex_internal.effect_outcome o WHERE o.seq = a.seq AND o.attempt = a.attempt)",
 					1, types, values, NULL, SPI_OK_SELECT);
 	outcomes = SPI_palloc(Max(n, 1) * sizeof(RxOutcome));

@@ -21,7 +21,7 @@
 #define MAX_RETRY_AFTER_MS INT64_C(3600000)
 
 static bool
-status_is_ok(const RxCall *call, int status)
+status_is_ok(const RxAttempt *call, int status)
 {
 	if (status >= 200 && status <= 299)
 		return true;
@@ -49,7 +49,7 @@ rx_effect_text(const char *bytes, size_t len, size_t limit)
 }
 
 static void
-judge_status(const RxCall *call, RxVerdict *verdict)
+judge_status(const RxAttempt *call, RxVerdict *verdict)
 {
 	int			status = (int) call->answer->status;
 
@@ -71,7 +71,7 @@ transport_error(const RxHttpAnswer *answer)
 }
 
 void
-rx_effect_verdict(const RxCall *call, RxVerdict *verdict)
+rx_effect_verdict(const RxAttempt *call, RxVerdict *verdict)
 {
 	const RxHttpAnswer *answer = call->answer;
 

@@ -163,6 +163,7 @@ typedef struct RxView
 /* ---- shared.c ---- */
 extern RxShared *rx_shared;
 extern RxDb *rx_db(void);		/* of this database; attaches it; raises when impossible */
+extern RxDb *rx_db_in_use(void);	/* the one that rx_db last gave to this process; NULL before */
 extern int	rx_db_index(const RxDb *db);
 extern pg_atomic_uint32 *rx_hold_count(RxLogId log, int proc);
 extern RxHold *rx_hold(RxLogId log, int proc);
@@ -251,13 +252,13 @@ extern RxLease *rx_token_find(const RxToken *token);
 
 /* ---- journal.c ---- */
 extern void rx_journal_settled(RxSub *sub, const RxRange *ranges, int n);
-extern void rx_journal_expired(RxSub *sub, const RxRange *ranges, int n, int attempt, const char *error);
+extern void rx_journal_expired(RxSub *sub, int64 no, const RxRange *ranges, int n, int attempt,
+							   const char *error);
 extern void rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const char *error);
 extern void rx_journal_requeued(RxSub *sub, int64 seq);
 extern void rx_journal_rebuild(RxSubInfo *info, RxSub *sub);
 extern void rx_journal_ensure_child(RxDb *db);
 extern bool rx_journal_rotate(RxDb *db);
-extern int64 rx_journal_take_no(RxSub *sub);
 
 /* ---- receive.c ---- */
 typedef void (*RxRowEmit) (RxSubInfo *info, Datum *values, bool *isnull, int attempt,

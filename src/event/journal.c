@@ -47,8 +47,13 @@ enum							/* columns of the journal, from 0 */
 
 #define NO_OF_COLS "generation, subscription, no, kind, at, ranges, seq, attempt, due, error"
 
-int64
-rx_journal_take_no(RxSub *sub)
+/*
+ * The number of the next row.  It must be taken before anybody can act on what
+ * the row says, so that it orders rows as they came about: while the event is
+ * pinned, or (expired) in the same locked section that takes the lease back.
+ */
+static int64
+take_no(RxSub *sub)
 {
 	int64		no;
 
@@ -163,7 +168,7 @@ rx_journal_settled(RxSub *sub, const RxRange *ranges, int n)
 	nulls[COL_KIND] = nulls[COL_RANGES] = false;
 	values[COL_GENERATION] = Int32GetDatum((int32) generation);
 	values[COL_SUBSCRIPTION] = Int32GetDatum(sub->id);
-	values[COL_NO] = Int64GetDatum(rx_journal_take_no(sub));
+	values[COL_NO] = Int64GetDatum(take_no(sub));
 	values[COL_KIND] = CharGetDatum('s');
 	values[COL_RANGES] = ranges_datum(ranges, n);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
@@ -174,7 +179,7 @@ rx_journal_settled(RxSub *sub, const RxRange *ranges, int n)
 
 /* The rarer kinds go through SQL, which keeps the index. */
 static void
-insert_row(RxSub *sub, char kind, Datum ranges, int64 seq, int attempt, TimestampTz due, const char *error)
+insert_row(RxSub *sub, int64 no, char kind, Datum ranges, int64 seq, int attempt, TimestampTz due, const char *error)
 {
 	Oid			types[8] = {INT4OID, INT8OID, CHAROID, INT8ARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID};
 	Datum		values[8];
@@ -184,7 +189,7 @@ insert_row(RxSub *sub, char kind, Datum ranges, int64 seq, int attempt, Timestam
 	RxSpi		spi;
 
 	values[0] = Int32GetDatum(sub->id);
-	values[1] = Int64GetDatum(rx_journal_take_no(sub));
+	values[1] = Int64GetDatum(no);
 	values[2] = CharGetDatum(kind);
 	values[3] = ranges;
 	values[4] = Int64GetDatum(seq);
@@ -209,21 +214,21 @@ insert_row(RxSub *sub, char kind, Datum ranges, int64 seq, int attempt, Timestam
 }
 
 void
-rx_journal_expired(RxSub *sub, const RxRange *ranges, int n, int attempt, const char *error)
+rx_journal_expired(RxSub *sub, int64 no, const RxRange *ranges, int n, int attempt, const char *error)
 {
-	insert_row(sub, 'e', ranges_datum(ranges, n), 0, attempt, 0, error);
+	insert_row(sub, no, 'e', ranges_datum(ranges, n), 0, attempt, 0, error);
 }
 
 void
 rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const char *error)
 {
-	insert_row(sub, 'f', (Datum) 0, seq, attempt, due, error);
+	insert_row(sub, take_no(sub), 'f', (Datum) 0, seq, attempt, due, error);
 }
 
 void
 rx_journal_requeued(RxSub *sub, int64 seq)
 {
-	insert_row(sub, 'r', (Datum) 0, seq, 0, 0, NULL);
+	insert_row(sub, take_no(sub), 'r', (Datum) 0, seq, 0, 0, NULL);
 }
 
 /* ---- rebuilding ---- */

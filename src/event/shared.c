@@ -270,6 +270,12 @@ rx_db(void)
 	return my_db;
 }
 
+RxDb *
+rx_db_in_use(void)
+{
+	return my_db;
+}
+
 /* ---- the pool ---- */
 
 RxLease *

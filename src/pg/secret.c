@@ -30,13 +30,14 @@ name_is_valid(const char *name)
 	return len > 0 && len <= MAX_NAME && strspn(name, NAME_CHARACTERS) == len;
 }
 
+/* The name is not repeated: arguments that were exchanged make it the value. */
 static void
 check_name(const char *name)
 {
 	if (!name_is_valid(name))
 		ereport(ERROR,
 				errcode(ERRCODE_RX_INVALID),
-				errmsg("invalid secret name \"%s\"", name),
+				errmsg("invalid name for a secret"),
 				errdetail("A name has 1 to %d letters, digits, and characters of \"_./-\".", MAX_NAME));
 }
 

@@ -106,13 +106,13 @@ read_setting(List **names)
 	ListCell   *lc;
 
 	*names = NIL;
-	if (!SplitIdentifierString(raw, ',', names))
-		ereport(WARNING,
-				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				errmsg("invalid list of names in setting \"%s\"", "reflex.databases"));
+	/* The setting's syntax has been checked when it was set. */
+	(void) SplitIdentifierString(raw, ',', names);
 	foreach(lc, *names)
+	{
 		if (strcmp(lfirst(lc), "*") == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -122,8 +122,10 @@ named(List *names, const char *name)
 	ListCell   *lc;
 
 	foreach(lc, names)
+	{
 		if (strcmp(lfirst(lc), name) == 0)
 			return true;
+	}
 	return false;
 }
 
@@ -231,7 +233,7 @@ take_looks(void)
 {
 	Oid			oids[MAX_LOOKS];
 	int			n;
-	bool		everywhere = rx_looks_take(oids, &n, MAX_LOOKS);
+	bool		everywhere = rx_registry_take_looks(oids, &n, MAX_LOOKS);
 	HASH_SEQ_STATUS status;
 	Database   *db;
 
@@ -254,7 +256,7 @@ found_absent(Database *db)
 {
 	db->presence = db->look_again ? UNKNOWN : ABSENT;
 	db->look_again = false;
-	rx_let_go(db->oid);
+	rx_registry_let_go(db->oid);
 }
 
 static void
@@ -446,7 +448,7 @@ reserve_and_start(Database *db, RxWorkerKind kind)
 		go_hungry(db);
 		return;
 	}
-	plans[number] = (Plan) {0};
+	memset(&plans[number], 0, sizeof(Plan));
 	try_start(db, number);
 }
 
@@ -526,8 +528,9 @@ change_turns(List *in_turn)
 			wake_at = Min(wake_at, db->turn_began + length);
 			return;
 		}
-		rx_let_go(db->oid);
-		/* Its slots need a moment to become free; nobody else leaves for that. */
+
+		/* Its slots take a moment to become free; nobody else leaves for that. */
+		rx_registry_let_go(db->oid);
 		next_change = now + CHANGE_PAUSE;
 		return;
 	}
@@ -584,7 +587,7 @@ set_up(void)
 									ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(scratch);
 	SetConfigOption("application_name", "reflex launcher", PGC_USERSET, PGC_S_SESSION);
-	rx_registry_attach_launcher();
+	rx_launcher_attach();
 }
 
 static void

@@ -201,7 +201,7 @@ launcher_gone(int code, Datum arg)
  * and the process, if it is still born, is too late.
  */
 void
-rx_registry_attach_launcher(void)
+rx_launcher_attach(void)
 {
 	before_shmem_exit(launcher_gone, (Datum) 0);
 	pg_atomic_write_u32(&shared->launcher, RxMyProcNumber + 1);
@@ -380,7 +380,7 @@ ask_all_to_go(Oid database)
 }
 
 void
-rx_let_go(Oid database)
+rx_registry_let_go(Oid database)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	ask_all_to_go(database);
@@ -389,7 +389,7 @@ rx_let_go(Oid database)
 
 /* Keeps a database free of workers until this transaction ends. */
 void
-rx_hold(Oid database)
+rx_registry_hold(Oid database)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < MAX_HOLDS; i++)
@@ -426,7 +426,7 @@ occupied(Oid database)
  * after that the statement goes on and says itself what is in its way.
  */
 void
-rx_hold_wait(Oid database)
+rx_registry_wait_free(Oid database)
 {
 	int64		deadline = rx_clock_mono() + HOLD_WAIT_MS * INT64CONST(1000);
 	int64		left;
@@ -439,7 +439,7 @@ rx_hold_wait(Oid database)
 }
 
 bool
-rx_holding(void)
+rx_registry_holding(void)
 {
 	return holding;
 }
@@ -455,7 +455,7 @@ add_look(Oid database)
 }
 
 void
-rx_look_at(Oid database)
+rx_registry_look_at(Oid database)
 {
 	LWLockAcquire(&shared->lock, LW_EXCLUSIVE);
 	add_look(database);
@@ -465,7 +465,7 @@ rx_look_at(Oid database)
 
 /* At the end of the transaction, whichever it was: the launcher looks again. */
 void
-rx_holds_release(void)
+rx_registry_release(void)
 {
 	if (!holding)
 		return;
@@ -486,7 +486,7 @@ rx_holds_release(void)
 
 /* Empties the list of looks; true: look everywhere. */
 bool
-rx_looks_take(Oid *databases, int *n, int max)
+rx_registry_take_looks(Oid *databases, int *n, int max)
 {
 	bool		everywhere;
 

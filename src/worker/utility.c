@@ -13,8 +13,8 @@
  * another's workers leave by trying; but the rights are checked roughly here,
  * PostgreSQL does it properly after us.
  *
- * PREPARE TRANSACTION is refused while something is held: nobody would be left
- * to end the hold.
+ * PREPARE TRANSACTION is refused while something is held, and after CREATE
+ * EXTENSION: nobody would be left to end the hold, or to tell the launcher.
  */
 #include "reflex.h"
 
@@ -57,8 +57,8 @@ may_create_databases(void)
 static void
 free_database(Oid database)
 {
-	rx_hold(database);
-	rx_hold_wait(database);
+	rx_registry_hold(database);
+	rx_registry_wait_free(database);
 }
 
 static void
@@ -96,8 +96,10 @@ before_alter_database(const AlterDatabaseStmt *stmt)
 	ListCell   *lc;
 
 	foreach(lc, stmt->options)
+	{
 		if (strcmp(lfirst_node(DefElem, lc)->defname, "tablespace") == 0)
 			free_named_database(stmt->dbname);
+	}
 }
 
 static void
@@ -117,9 +119,10 @@ before_drop(const DropStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (stmt->removeType == OBJECT_EXTENSION)
-		foreach(lc, stmt->objects)
-			before_extension(strVal(lfirst(lc)));
+	if (stmt->removeType != OBJECT_EXTENSION)
+		return;
+	foreach(lc, stmt->objects)
+		before_extension(strVal(lfirst(lc)));
 }
 
 static void
@@ -177,18 +180,18 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 static void
 refuse_prepare(bool prepare)
 {
-	if (prepare && rx_holding())
+	if (prepare && (rx_registry_holding() || look_at_commit))
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("cannot PREPARE a transaction that has altered or dropped the extension \"reflex\" or its database"));
+				errmsg("cannot PREPARE a transaction that has created, altered or dropped the extension \"reflex\" or altered its database"));
 }
 
 static void
 end_transaction(bool committed)
 {
-	rx_holds_release();
+	rx_registry_release();
 	if (look_at_commit && committed)
-		rx_look_at(MyDatabaseId);
+		rx_registry_look_at(MyDatabaseId);
 	look_at_commit = false;
 }
 

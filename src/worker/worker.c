@@ -61,12 +61,18 @@
 #define MAX_DUTIES 32
 #define N_FIXED_EVENTS 2		/* latch and postmaster death */
 
+struct Engagement;
+
+/* What is called of a duty: its step, its descriptor's handler, its end. */
+typedef bool (*Part) (const RxDuty *duty, struct Engagement *e);
+
 /* What this process knows of a duty; parallel to rx_duties. */
 typedef struct Engagement
 {
 	bool		mine;			/* of my kind */
 	bool		started;
-	int			failures;		/* in a row */
+	int			failures;		/* in a row, of one part */
+	Part		failed;			/* the part they were of */
 	int64		rests_until;	/* 0: does not rest */
 	int			waited_fd;		/* in the wait set, or -1 */
 } Engagement;
@@ -84,19 +90,20 @@ static int64 looked_at;
 static timer_t insist_timer;
 static volatile sig_atomic_t graceful = false;	/* the loop will notice */
 
+typedef struct PinnedSetting
+{
+	const char *name;
+	const char *value;
+	bool		io_only;
+} PinnedSetting;
+
 /*
  * A database or role may have any of these set as it likes (process_settings
  * applies ALTER DATABASE and ALTER ROLE to workers, too); what duties and
  * handlers rely on is set here.  TimeZone is left as the database has it: what
  * is stored are instants, and a handler that says "today" means its database's.
  */
-static const struct
-{
-	const char *name;
-	const char *value;
-	bool		io_only;
-}			pinned[] =
-{
+static const PinnedSetting pinned[] = {
 	{"role", "none"},
 	{"search_path", "pg_catalog, pg_temp"},
 	{"bytea_output", "hex"},
@@ -220,7 +227,7 @@ answer_interrupts(void)
  * of a transaction may have left behind.
  */
 static void
-recover(Engagement *e)
+recover(Engagement *e, Part part)
 {
 	ErrorData  *error;
 
@@ -240,7 +247,8 @@ recover(Engagement *e)
 	error_context_stack = NULL;
 	RESUME_INTERRUPTS();
 
-	e->failures++;
+	e->failures = e->failed == part ? e->failures + 1 : 1;
+	e->failed = part;
 	e->rests_until = rx_clock_mono() + rx_backoff_cap(e->failures, REST_MIN, REST_MAX);
 	pg_atomic_fetch_add_u32(&seat->errors, 1);
 	rx_seat_note(seat, error->message ? error->message : "unknown error");
@@ -249,7 +257,7 @@ recover(Engagement *e)
 
 /* Runs one part of a duty, with everything that may go wrong with it caught. */
 static bool
-run_part(int i, bool (*part) (const RxDuty *duty, Engagement *e))
+run_part(int i, Part part)
 {
 	Engagement *e = &engagements[i];
 	volatile bool more = false;
@@ -262,11 +270,13 @@ run_part(int i, bool (*part) (const RxDuty *duty, Engagement *e))
 		more = part(rx_duties[i], e);
 		if (IsTransactionState())
 			elog(ERROR, "reflex duty \"%s\" left a transaction open", rx_duties[i]->name);
+		if (e->failed == part)
+			e->failed = NULL;
 	}
 	PG_CATCH();
 	{
 		more = false;
-		recover(e);
+		recover(e, part);
 	}
 	PG_END_TRY();
 	pg_atomic_write_u32(&seat->duty, 0);
@@ -283,7 +293,6 @@ step(const RxDuty *duty, Engagement *e)
 		duty->start();
 	e->started = true;
 	more = duty->step();
-	e->failures = 0;
 	e->rests_until = 0;
 	return more;
 }

@@ -54,7 +54,7 @@ typedef struct RxSeat
 	pg_atomic_uint32 duty;		/* index in rx_duties + 1; 0: none */
 	Oid			database;
 	RxWorkerKind kind;
-	uint32		start;			/* counts processes asked for; tells a late one */
+	uint32		start;			/* counts starts; tells a late process */
 	int			pid;			/* 0: no process */
 	RxSeatEnd	end;
 	TimestampTz since;			/* this process started, or the waiting did */
@@ -70,26 +70,26 @@ extern bool rx_seat_live(const RxSeat *seat);
 extern void rx_launcher_wake(void);
 
 /* ... for the launcher */
-extern void rx_registry_attach_launcher(void);
+extern void rx_launcher_attach(void);
 extern int	rx_seat_reserve(Oid database, RxWorkerKind kind);
 extern uint32 rx_seat_begin(RxSeat *seat);
 extern void rx_seat_not_begun(RxSeat *seat);
 extern void rx_seat_wait_again(RxSeat *seat);
 extern void rx_seat_give_up(RxSeat *seat);
 extern void rx_seat_dismiss(RxSeat *seat);
-extern void rx_let_go(Oid database);
-extern bool rx_looks_take(Oid *databases, int *n, int max);
+extern void rx_registry_let_go(Oid database);
+extern bool rx_registry_take_looks(Oid *databases, int *n, int max);
 
 /* ... for the process on a seat */
 extern RxSeat *rx_seat_take(int number, uint32 start);
 extern void rx_seat_ends_as(RxSeatEnd end);
 
 /* ... for the utility hook */
-extern void rx_hold(Oid database);
-extern void rx_hold_wait(Oid database);
-extern bool rx_holding(void);
-extern void rx_holds_release(void);
-extern void rx_look_at(Oid database);
+extern void rx_registry_hold(Oid database);
+extern void rx_registry_wait_free(Oid database);
+extern bool rx_registry_holding(void);
+extern void rx_registry_release(void);
+extern void rx_registry_look_at(Oid database);
 
 extern void rx_registry_init(void);
 

@@ -10,7 +10,7 @@ use PostgreSQL::Test::Utils;
 use Reflex::Workers;
 use Test::More;
 
-my $node = start_node('main', 'reflex.poll_interval' => '1s');
+my $node = start_node('main', 'max_prepared_transactions' => 5, 'reflex.poll_interval' => '1s');
 
 sub sql
 {
@@ -88,6 +88,14 @@ takes_less(2, sub { sql('postgres', 'DROP DATABASE copy WITH (FORCE)') }, 'DROP 
 becomes(2, sub { sql('postgres', "SELECT count(*) FROM reflex.workers WHERE database IS DISTINCT FROM 'app' AND database <> 'postgres' OR database IS NULL") },
 	'0', 'no seats are left of what was dropped');
 
+# Two-phase commit would leave nobody to tell the launcher.
+for my $statement ('DROP EXTENSION reflex', 'DROP EXTENSION reflex; CREATE EXTENSION reflex')
+{
+	my ($rc, undef, $stderr) = $node->psql('app', "BEGIN; $statement; PREPARE TRANSACTION 'p'");
+	like($stderr, qr/cannot PREPARE/, "no PREPARE TRANSACTION after $statement");
+}
+workers_become($node, 'app', 'io sql', 2, 'workers are still there');
+
 # A statement that fails, and one that is not allowed.
 my $failing = $node->psql('postgres', 'BEGIN; DROP DATABASE app');
 isnt($failing, 0, 'DROP DATABASE in a transaction block fails');
@@ -101,6 +109,12 @@ for my $try ('DROP DATABASE app', 'ALTER DATABASE app RENAME TO mine', 'CREATE D
 isnt($node->psql('app', 'DROP EXTENSION reflex', extra_params => [ '-U', 'stranger' ]), 0,
 	'a stranger may not: DROP EXTENSION');
 is(pid_of($node, 'reflex io worker', 'app'), $pid, 'and trying moves no worker');
+
+# The extension in template1: none there, but in what is made from it.
+sql('template1', 'CREATE EXTENSION reflex');
+takes_less(2, sub { sql('postgres', 'CREATE DATABASE fresh') }, 'CREATE DATABASE from template1');
+workers_become($node, 'fresh', 'io sql', 3, 'workers come to the new database');
+is(workers($node, 'template1'), '', 'and not to the template');
 
 my $log = slurp_file($node->logfile);
 unlike($log, qr/being accessed by other users/, 'nothing was in use');

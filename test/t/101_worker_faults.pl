@@ -66,6 +66,13 @@ $node->stop('immediate');
 $node->start;
 workers_become($node, 'postgres', 'io sql', 3, 'and after an immediate shutdown');
 
+# kill -9 of the postmaster: no orphan may go on beside the next server.
+my @orphans = map { pid_of($node, "reflex $_ worker", 'postgres') } qw(io sql);
+$node->kill9;
+becomes(2, sub { scalar grep { kill 0, $_ } @orphans }, '0', 'workers end with the postmaster');
+$node->start;
+workers_become($node, 'postgres', 'io sql', 3, 'and come back with the next');
+
 # Settings of the database and of the role that would stop anybody.
 my %hostile = (
 	default_transaction_read_only => 'on',
