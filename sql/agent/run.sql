@@ -42,11 +42,11 @@ BEGIN
         coalesce(v_agent.model, current_setting('reflex.default_model'))) AS m;
     v_number := nextval('reflex_internal.run_number');
     v_run := reflex_internal.make_id(4, v_number, v_now);
-    INSERT INTO reflex_internal.run (id, number, agent, definition, input, session, role, created_at)
+    INSERT INTO reflex_internal.run (id, number, agent, definition, input, session, role, meta, created_at)
     VALUES (v_run, v_number, v_agent.name,
             to_jsonb(v_agent) - 'owner' - 'created_at'
                 || jsonb_build_object('provider', v_model.provider, 'model', v_model.model),
-            run_agent.input, run_agent.session, reflex_internal.caller(), v_now);
+            run_agent.input, run_agent.session, reflex_internal.caller(), reflex_internal.trace_meta(), v_now);
     PERFORM reflex_internal.ask_model(v_run, 1);
     RETURN v_run;
 END
@@ -56,13 +56,24 @@ COMMENT ON FUNCTION reflex.run_agent(text, jsonb, text, text) IS
 REVOKE ALL ON FUNCTION reflex.run_agent(text, jsonb, text, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION reflex.run_agent(text, jsonb, text, text) TO reflex_admin, reflex_app;
 
+-- The trace context of this session as meta, null when there is none.
+CREATE OR REPLACE FUNCTION reflex_internal.trace_meta() RETURNS jsonb
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object('traceparent', t.value)
+    FROM nullif(current_setting('reflex.traceparent'), '') AS t (value) WHERE t.value IS NOT NULL
+$$;
+REVOKE ALL ON FUNCTION reflex_internal.trace_meta() FROM PUBLIC;
+
 -- One turn.  The effect carries no session: a model that thinks must not hold
 -- up what else the session wants to send.
 CREATE OR REPLACE FUNCTION reflex_internal.ask_model(p_run uuid, p_turn int) RETURNS void
 LANGUAGE sql
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT reflex_internal.emit_effect('model', jsonb_build_object('run', p_run, 'turn', p_turn))
+    SELECT reflex_internal.emit_effect('model', jsonb_build_object('run', p_run, 'turn', p_turn), NULL,
+        (SELECT r.meta FROM reflex_internal.run AS r WHERE r.id = p_run))
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.ask_model(uuid, int) FROM PUBLIC;
 
@@ -421,10 +432,10 @@ BEGIN
     v_event := jsonb_build_object('run', p_run, 'agent', v_run.agent, 'usage', v_usage)
         || CASE WHEN p_error IS NULL THEN '{}' ELSE jsonb_build_object('error', p_error) END;
     BEGIN
-        PERFORM reflex.publish(v_type, source => 'reflex', session => v_run.session,
+        PERFORM reflex.publish(v_type, source => 'reflex', session => v_run.session, meta => v_run.meta,
             payload => v_event || jsonb_build_object('input', v_run.input, 'result', p_result));
     EXCEPTION WHEN SQLSTATE 'PT413' THEN
-        PERFORM reflex.publish(v_type, source => 'reflex', session => v_run.session,
+        PERFORM reflex.publish(v_type, source => 'reflex', session => v_run.session, meta => v_run.meta,
             payload => v_event || '{"too_large": true}');
     END;
 END

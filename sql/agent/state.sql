@@ -42,6 +42,7 @@ CREATE TABLE reflex_internal.run (
     input jsonb NOT NULL,
     session text,
     role name NOT NULL,
+    meta jsonb,                     -- of what the run sends and publishes: its trace context
     created_at timestamptz NOT NULL
 );
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.run', '');
