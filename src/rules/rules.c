@@ -40,8 +40,12 @@
 /* Time after which a transaction ends although its batch goes on. */
 #define STEP_US (50 * 1000)
 
-/* A batch's lease, beyond the time that one handler may take. */
-#define LEASE_US (INT64CONST(5) * 60 * RX_USECS_PER_SEC)
+/*
+ * A lease lasts as long as one handler may take, and this.  It is renewed
+ * between handlers, so that it need not last for all of them: what a worker
+ * that dies had leased should not have to wait.
+ */
+#define LEASE_SLACK_US (10 * RX_USECS_PER_SEC)
 
 /* Events received and not yet settled. */
 typedef struct Batch
@@ -74,7 +78,7 @@ static MemoryContext scratch;	/* the worker's, outside transactions */
 static int64
 lease_us(void)
 {
-	return LEASE_US + rx_guc_handler_timeout * INT64CONST(1000);
+	return LEASE_SLACK_US + rx_guc_handler_timeout * INT64CONST(1000);
 }
 
 /* A worker has no statements: without telling it, now() is when it started. */
@@ -168,7 +172,7 @@ renew_leases(void)
 {
 	int64		now = rx_clock_mono();
 
-	if (now - batch.leased_at < LEASE_US / 4)
+	if (now - batch.leased_at < LEASE_SLACK_US / 4)
 		return;
 	for (int i = batch.done; i < batch.n; i++)
 		(void) rx_extend(&batch.deliveries[i].token, lease_us());
@@ -202,6 +206,7 @@ fire_rules(const RxRecord *record)
 			continue;
 		if (event == NULL)
 			event = rx_rule_event(record);
+		renew_leases();
 		error = guilty ? doubt.error : rx_rule_fire(rule, record, event);
 		if (error)
 			rx_fail_into(rule->retries, record->seq, 1, error);
@@ -272,8 +277,6 @@ read_events(void)
 	begin();
 	if (batch.done == batch.n)
 		receive_batch();
-	else
-		renew_leases();
 	if (batch.n > 0)
 		load_rules();
 	upto = work_through_batch();

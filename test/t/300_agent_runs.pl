@@ -163,6 +163,13 @@ ends_as($run, 'failed', 'a provider that is not there');
 is($node->safe_psql('postgres', "SELECT count(*) FROM reflex.dlq_list('reflex.effects') WHERE payload ->> 'run' = '$run'"),
 	'1', 'leaves a dead letter');
 
+# A dead letter of a run that has ended is not worth money.
+my $dead = $node->safe_psql('postgres', "SELECT event_id FROM reflex.dlq_list('reflex.effects') WHERE error ~ 'money'");
+$node->safe_psql('postgres', "SELECT reflex.dlq_retry('$dead')");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM reflex.dlq_list('reflex.effects')
+	WHERE event_id = '$dead' AND error ~ 'has a result already'"), 'trying it again ends where it was');
+is(scalar @{ $model->requests('poor') }, 1, 'and asks nobody');
+
 # A result is final, and a rolled-back run has never been.
 my $before = @{ $model->requests('text') };
 $node->safe_psql('postgres', q{BEGIN; SELECT reflex.run_agent('text', '"never"'); ROLLBACK});

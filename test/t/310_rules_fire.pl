@@ -15,6 +15,7 @@ $node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'reflex'
 reflex.event_retry_base_delay = '20ms'
 reflex.handler_timeout = '1s'
+reflex.workers_per_database = 2
 CONF
 $node->start;
 $node->safe_psql('postgres', <<'SQL');
