@@ -1,7 +1,8 @@
 /*
  * duty.c
  *		What the sql worker does for the log: leases that lapse with nobody
- *		receiving, and children of the logs made before they are needed.
+ *		receiving, children of the logs made before they are needed, and the
+ *		journal kept small.
  *
  * A receiver takes back lapsed leases himself; this duty sees to it that the
  * events of a consumer that is gone for good still reach the dead letters.
@@ -13,6 +14,9 @@
 #include "miscadmin.h"
 #include "pg/duty.h"
 #include "utils/snapmgr.h"
+
+#define UPKEEP (10 * RX_USECS_PER_SEC)
+#define UPKEEP_SOON (RX_USECS_PER_SEC / 5)
 
 static int64 next_upkeep;
 
@@ -82,16 +86,17 @@ static bool
 delivery_step(void)
 {
 	int64		now = rx_clock_mono();
+	bool		upkeep = now >= next_upkeep;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (now >= next_upkeep)
+	if (upkeep)
 		make_children();
 	expire_all();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	if (now >= next_upkeep)
-		next_upkeep = now + 10 * RX_USECS_PER_SEC;
+	if (upkeep)
+		next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);
 	return false;
 }
 

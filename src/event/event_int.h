@@ -45,6 +45,9 @@
 #define RX_SPAN 256
 #define RX_WORDS (RX_SPAN / 64)
 
+/* Blocks after which a generation of the journal is compacted (64 MB). */
+#define RX_COMPACT_BLOCKS 8192
+
 #define RX_MAX_DBS 64
 #define RX_MAX_SUBS 512
 #define RX_MAX_HOLD 62			/* ranges a transaction holds exactly */
@@ -137,6 +140,7 @@ typedef struct RxShared
 	dlist_head	pool;			/* free leases */
 	uint32		n_free;
 	uint32		n_leases;
+	uint32		compact_blocks; /* a generation of the journal may grow so large */
 	RxLease    *leases;			/* n_leases of them, right behind this struct */
 } RxShared;
 
@@ -210,6 +214,7 @@ typedef struct RxSubInfo
 extern RxSubInfo *rx_sub_by_name(const char *name);
 extern RxSubInfo *rx_sub_by_id(int32 id);	/* NULL when there is none */
 extern RxSubInfo *rx_sub_require(int32 id); /* PT404 when there is none */
+extern List *rx_sub_ids(void);	/* of int, all there are */
 extern RxSub *rx_sub_attach(RxSubInfo *info);
 extern int	rx_sub_max_attempts(const RxSubInfo *info);
 extern int64 rx_sub_backoff(const RxSubInfo *info, int attempt);
@@ -258,7 +263,13 @@ extern void rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz du
 extern void rx_journal_requeued(RxSub *sub, int64 seq);
 extern void rx_journal_rebuild(RxSubInfo *info, RxSub *sub);
 extern void rx_journal_ensure_child(RxDb *db);
-extern bool rx_journal_rotate(RxDb *db);
+extern uint32 rx_journal_generation(RxDb *db);
+extern Oid	rx_journal_child(uint32 generation);
+extern void rx_journal_make(uint32 generation);
+extern Datum rx_journal_ranges(const RxRange *ranges, int n);
+
+/* ---- compact.c ---- */
+extern bool rx_journal_compact(void);
 
 /* ---- receive.c ---- */
 typedef void (*RxRowEmit) (RxSubInfo *info, Datum *values, bool *isnull, int attempt,

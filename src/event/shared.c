@@ -67,6 +67,7 @@ init_shared(char *behind, Size size)
 	if (!pg_strong_random(&rx_shared->epoch, sizeof(rx_shared->epoch)))
 		rx_shared->epoch = (uint32) GetCurrentTimestamp();
 	pg_atomic_init_u64(&rx_shared->lease_counter, 0);
+	rx_shared->compact_blocks = RX_COMPACT_BLOCKS;
 	LWLockInitialize(&rx_shared->table_lock, rx_shmem_tranche());
 	for (int i = 0; i < RX_MAX_DBS; i++)
 	{

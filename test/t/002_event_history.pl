@@ -28,6 +28,7 @@ srand($seed);
 my $node = start_node('main', 'reflex.event_retry_base_delay' => '20ms', 'fsync' => 'off', 'max_connections' => 60);
 $node->safe_psql('postgres', q{
 	CREATE EXTENSION reflex;
+	CREATE FUNCTION compact_at(int) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_compact_at';
 	SELECT reflex.subscribe('one');
 	SELECT reflex.subscribe('two', max_attempts => 2);
 	CREATE TABLE ledger (id uuid PRIMARY KEY);
@@ -107,6 +108,9 @@ sub kill_something
 
 for my $round (1 .. $rounds)
 {
+	# Small generations of the journal, so that they come and go meanwhile.
+	$node->safe_psql('postgres', 'SELECT compact_at(20)');
+	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM reflex.workers WHERE kind = 'sql'});
 	my @running = (bench('publish', 3), bench('idle', 3), bench('one', 3), bench('two', 2));
 
 	sleep(0.5 + rand($seconds - 1));
@@ -123,6 +127,8 @@ ok( $node->poll_query_until('postgres', q{
 			UNION ALL SELECT event_id, subscription FROM reflex.dead_letters))}),
 	'drained: every committed event is processed or dead');
 
+ok( $node->poll_query_until('postgres', q{SELECT max(substr(relname, 10)::int) > 1 FROM pg_class WHERE relname ~ '^delivery_[0-9]+$'}),
+	'the journal was compacted meanwhile');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM ledger'), '>', 500, 'there was something to do');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT FROM done GROUP BY subscription, event_id HAVING count(*) > 1) x}),
 	'0', 'none was processed twice');
