@@ -517,3 +517,8 @@ AS $$
     SELECT reflex_internal.finish_run((p_payload ->> 'run')::uuid, NULL, coalesce(p_error, 'unknown error'))
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.model_dead(uuid, text, jsonb, text) FROM PUBLIC;
+
+INSERT INTO reflex_internal.effect_kind (kind, public, request, outcome, dead) VALUES
+    ('model', false, 'reflex_internal.model_request', 'reflex_internal.model_outcome', 'reflex_internal.model_dead')
+ON CONFLICT (kind) DO UPDATE
+SET public = excluded.public, request = excluded.request, outcome = excluded.outcome, dead = excluded.dead;

@@ -67,7 +67,3 @@ CREATE TABLE reflex_internal.run_result (
     finished_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.run_result', '');
-
-INSERT INTO reflex_internal.effect_kind (kind, public, request, outcome, dead)
-VALUES ('model', false, 'reflex_internal.model_request', 'reflex_internal.model_outcome',
-        'reflex_internal.model_dead');

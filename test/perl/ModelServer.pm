@@ -40,9 +40,12 @@ sub start
 
 	print $file encode_json($script);
 	$file->flush;
-	my $pid = open2(my $out, my $in, $server, '--with-parent', '--script', $file->filename);
-	my ($port) = (<$out> // '') =~ /^port=(\d+)/ or die "$server did not start\n";
-	return bless { pid => $pid, in => $in, out => $out, port => $port }, $class;
+	my $pid = open2(my $out, my $in, $server, '--with-parent', '--script',
+		$file->filename);
+	my ($port) = (<$out> // '') =~ /^port=(\d+)/
+	  or die "$server did not start\n";
+	return bless { pid => $pid, in => $in, out => $out, port => $port },
+	  $class;
 }
 
 sub base_url { return "http://127.0.0.1:$_[0]->{port}/v1"; }
@@ -52,8 +55,10 @@ sub base_url { return "http://127.0.0.1:$_[0]->{port}/v1"; }
 sub requests
 {
 	my ($self, $model) = @_;
-	my $answer = HTTP::Tiny->new->get("http://127.0.0.1:$self->{port}/_requests");
-	return [ grep { $_->{model} eq $model } @{ decode_json($answer->{content}) } ];
+	my $answer =
+	  HTTP::Tiny->new->get("http://127.0.0.1:$self->{port}/_requests");
+	return [ grep { $_->{model} eq $model }
+		  @{ decode_json($answer->{content}) } ];
 }
 
 sub stop
