@@ -73,7 +73,7 @@ MODULE_big = reflex
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
 DATA_built = sql/reflex--$(EXTVERSION).sql $(UPGRADES)
 PG_CPPFLAGS := -I$(CURDIR)/src $(shell pkg-config --cflags libcurl libcrypto)
-PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -Wno-declaration-after-statement -Werror
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-sign-compare -Werror
 SHLIB_LINK := $(shell pkg-config --libs libcurl libcrypto) -lpthread
 EXTRA_CLEAN = sql/reflex--*.sql build results regression.diffs regression.out log \
 	tmp_check tmp_check_iso output_iso $(wildcard src/*.gc?? src/*/*.gc??)

@@ -70,6 +70,9 @@ extern bool rx_log_read(RxLogId log, int64 seq, RxRecord *record);
 /* The next position to be given out: everything existing lies below it. */
 extern int64 rx_log_next(RxLogId log);
 
+/* meta with the trace context of the session (reflex.traceparent) unless it brings its own. */
+extern Jsonb *rx_meta_with_trace(Jsonb *meta);
+
 /* Makes and takes apart public ids. */
 extern void rx_id_make(pg_uuid_t *id, RxIdKind kind, int node, int64 seq, TimestampTz at);
 extern bool rx_id_parse(const pg_uuid_t *id, RxIdKind *kind, int *node, int64 *seq);

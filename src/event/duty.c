@@ -1,0 +1,104 @@
+/*
+ * duty.c
+ *		What the sql worker does for the log: leases that lapse with nobody
+ *		receiving, and children of the logs made before they are needed.
+ *
+ * A receiver takes back lapsed leases himself; this duty sees to it that the
+ * events of a consumer that is gone for good still reach the dead letters.
+ */
+#include "reflex.h"
+
+#include "access/xact.h"
+#include "event/event_int.h"
+#include "miscadmin.h"
+#include "pg/duty.h"
+#include "utils/snapmgr.h"
+
+static int64 next_upkeep;
+
+static void
+delivery_start(void)
+{
+	next_upkeep = 0;
+}
+
+/* The earliest timer of this database's subscriptions. */
+static int64
+delivery_due(void)
+{
+	int64		due = next_upkeep;
+
+	for (int i = 0; i < RX_MAX_SUBS; i++)
+	{
+		RxSub	   *sub = &rx_shared->subs[i];
+
+		if (sub->id == 0 || rx_shared->dbs[sub->db].database != MyDatabaseId)
+			continue;
+		LWLockAcquire(&sub->lock, LW_SHARED);
+		if (sub->ready && !pairingheap_is_empty(&sub->timers))
+		{
+			RxLease    *lease = pairingheap_container(RxLease, timer, pairingheap_first(&sub->timers));
+
+			/* A retry that is due waits for its consumer, not for us. */
+			if (lease->state == RX_LEASE_OUT)
+				due = Min(due, lease->due);
+		}
+		LWLockRelease(&sub->lock);
+	}
+	return due;
+}
+
+/* The child in use and, from its middle on, the one after it. */
+static void
+make_children(void)
+{
+	rx_journal_ensure_child(rx_db());
+	for (int log = 0; log < RX_N_LOGS; log++)
+	{
+		int64		next = rx_log_next(log);
+
+		rx_log_ensure_child(log, RX_CHILD_OF(next));
+		rx_log_ensure_child(log, RX_CHILD_OF(next + RX_CHILD_START(1) / 2));
+	}
+}
+
+static void
+expire_all(void)
+{
+	for (int i = 0; i < RX_MAX_SUBS; i++)
+	{
+		RxSub	   *sub = &rx_shared->subs[i];
+		RxSubInfo  *info;
+
+		if (sub->id == 0 || rx_shared->dbs[sub->db].database != MyDatabaseId)
+			continue;
+		info = rx_sub_by_id(sub->id);
+		if (info && rx_sub_attach(info) == sub)
+			rx_settle_expire(info, sub);
+	}
+}
+
+static bool
+delivery_step(void)
+{
+	int64		now = rx_clock_mono();
+
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (now >= next_upkeep)
+		make_children();
+	expire_all();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	if (now >= next_upkeep)
+		next_upkeep = now + 10 * RX_USECS_PER_SEC;
+	return false;
+}
+
+const RxDuty rx_delivery_duty = {
+	.name = "delivery",
+	.kind = RX_WORKER_SQL,
+	.start = delivery_start,
+	.next_due = delivery_due,
+	.step = delivery_step,
+};
