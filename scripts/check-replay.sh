@@ -35,18 +35,8 @@ catalog()
 	SQL
 }
 
-code()
-{
-	# shellcheck disable=SC2016 # $(SQL_CODE) is for make
-	make -s -f - <<-'MAKE' | tr ' ' '\n' | sed "s#^#$root/#" | xargs cat | sed 's/MODULE_PATHNAME/$libdir\/reflex/'
-		include sql/order.mk
-		all: ; @echo $(SQL_CODE)
-	MAKE
-}
-
-cd "$root"
 before=$(catalog)
-replayed=$(code | db "$dir" -1 -f - 2>&1 >/dev/null | grep -v -E 'NOTICE|^$' || true)
+replayed=$(sql_code | db "$dir" -1 -f - 2>&1 >/dev/null | grep -v -E 'NOTICE|^$' || true)
 after=$(catalog)
 
 echo 1..2

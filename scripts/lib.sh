@@ -213,6 +213,20 @@ copy_tree()
 		"${as_pg[@]}" tar -C "$1" --no-same-owner -xf -
 }
 
+# sql_parts SQL_STATE | SQL_CODE: the files of these parts, in order.
+sql_parts()
+{
+	# shellcheck disable=SC2016 # $(SQL_CODE) is for make
+	printf 'include sql/order.mk\nall: ; @printf "%%s\\n" $(%s)\n' "$1" | make -s -C "$root" -f -
+}
+
+# The code parts as CREATE EXTENSION would read them.
+sql_code()
+{
+	# shellcheck disable=SC2016 # $libdir is for the server
+	(cd "$root" && sql_parts SQL_CODE | xargs sed 's/MODULE_PATHNAME/$libdir\/reflex/')
+}
+
 # A TCP port that nobody listens on.  Somebody may take it before it is used;
 # the kernel hands out others for a long while first.
 free_port()
