@@ -70,6 +70,7 @@ want_test()
 {
 	need "postgresql-$pg_major-pgtap" test -e "$pg_share/extension/pgtap.control"
 	need "postgresql-$pg_major-cron" test -e "$pg_share/extension/pg_cron.control"
+	need openssl command -v openssl
 	need libipc-run-perl perl -MIPC::Run -e 1
 	want_node
 }

@@ -27,10 +27,10 @@ done
 
 passed=0 failed=0 skipped=0
 
-# Counts the verdicts in a log of TAP or of pg_regress: "passed failed skipped".
-# What is indented belongs to a subtest, whose verdict follows; up to 15,
-# pg_regress speaks a language of its own.  A run that ends in failure, or
-# before its plan is done, has failed in one more thing than it says.
+# Counts the verdicts in a log of TAP, prove or pg_regress: "passed failed
+# skipped".  What is indented belongs to a subtest, whose verdict follows; prove
+# says the sum; up to 15, pg_regress speaks a language of its own.  A run that
+# ends in failure, or before its plan is done, has failed in something.
 count()
 {
 	awk -v status="$2" '
@@ -39,6 +39,7 @@ count()
 		/^(not )?ok.*# *(SKIP|TODO|skip|todo)/ { skipped++; next }
 		/^not ok/ || /^(test|  ).* \.\.\. +FAILED/ { failed++ }
 		/^ok/ || /^(test|  ).* \.\.\. +ok/ { passed++ }
+		/^Files=[0-9]+, Tests=[0-9]+/ && status == 0 { split($2, sum, /[=,]/); passed += sum[2] }
 		END {
 			if (failed == 0 && (status != 0 || (planned && plan != n)))
 				failed++
@@ -71,7 +72,8 @@ show_failure()
 	elif [ -s "$work/tree/output_iso/regression.diffs" ]; then
 		diffs=$work/tree/output_iso/regression.diffs
 	fi
-	sed 's/^/    /' < <(grep -E '^ *not ok|FAILED' "$1" | head -n 20; tail -n 40 "${diffs:-$1}")
+	sed 's/^/    /' < <(grep -E '^ *not ok|FAILED' "$1" | head -n 20
+		grep -vE '^ *(not )?ok' "${diffs:-$1}" | tail -n 60)
 }
 
 build()
