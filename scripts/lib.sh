@@ -251,3 +251,17 @@ use_node()
 {
 	PATH=$root/test/node/node_modules/.bin:$PATH
 }
+
+# link_peers DIR: makes them DIR/node_modules, where the unprivileged user can
+# read them, and puts them in front.
+link_peers()
+{
+	local peers=$root/test/node/node_modules
+
+	if "${as_pg[@]}" test -r "$peers/.installed-lock"; then
+		"${as_pg[@]}" ln -s "$peers" "$1/node_modules"
+	else
+		tar -C "$root/test/node" -cf - node_modules | "${as_pg[@]}" tar -C "$1" --no-same-owner -xf -
+	fi
+	PATH=$1/node_modules/.bin:$PATH
+}

@@ -158,18 +158,6 @@ show_coverage()
 		sort -u
 }
 
-# Peers that tests start must be readable to them too.
-link_peers()
-{
-	local peers=$root/test/node/node_modules
-
-	if "${as_pg[@]}" test -r "$peers/.installed-lock"; then
-		"${as_pg[@]}" ln -s "$peers" "$work/tree/test/node/node_modules"
-	else
-		tar -C "$root/test/node" -cf - node_modules | "${as_pg[@]}" tar -C "$work/tree/test/node" --no-same-owner -xf -
-	fi
-}
-
 if [ -n "$integration" ]; then
 	install_deps test
 else
@@ -180,8 +168,7 @@ mkdir "$work/log"
 build
 [ -z "$unit" ] || run_unit
 if [ -n "$integration" ]; then
-	use_node
-	link_peers
+	link_peers "$work/tree/test/node"
 	install_tested
 	run_contracts
 	run_regress
