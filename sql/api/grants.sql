@@ -18,3 +18,5 @@ TO reflex_monitor, reflex_app, reflex_admin;
 
 GRANT EXECUTE ON FUNCTION reflex.dlq_retry(uuid, text), reflex.dlq_purge(text, uuid)
 TO reflex_admin;
+
+GRANT SELECT ON reflex.events, reflex.dead_letters TO reflex_monitor, reflex_admin;

@@ -5,21 +5,24 @@ LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'reflex_requeue';
 REVOKE ALL ON FUNCTION reflex_internal.requeue(integer, bigint) FROM PUBLIC;
 
+CREATE OR REPLACE VIEW reflex.dead_letters AS
+    SELECT d.id, d.subscription_name AS subscription, d.event_id, d.type, d.source, d.session, d.payload, d.meta,
+           d.attempts, d.error, d.errors, d.role, d.created_at, d.dead_at
+    FROM reflex_internal.dead_letter d
+    WHERE d.retried_at IS NULL;
+COMMENT ON VIEW reflex.dead_letters IS
+'What no retry has helped: a copy of each event or effect with every failed attempt (errors). Worked with dlq_retry() and dlq_purge().';
+
 CREATE OR REPLACE FUNCTION reflex.dlq_list(
     subscription text DEFAULT NULL,
     before bigint DEFAULT NULL,
     max integer DEFAULT 100)
-RETURNS TABLE (id bigint, subscription_name text, event_id uuid, type text, source text, session text,
-               payload jsonb, meta jsonb, attempts integer, error text, errors jsonb,
-               created_at timestamptz, dead_at timestamptz)
+RETURNS SETOF reflex.dead_letters
 LANGUAGE sql STABLE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT d.id, d.subscription_name, d.event_id, d.type, d.source, d.session, d.payload, d.meta,
-           d.attempts, d.error, d.errors, d.created_at, d.dead_at
-    FROM reflex_internal.dead_letter d
-    WHERE d.retried_at IS NULL
-      AND (dlq_list.subscription IS NULL OR d.subscription_name = dlq_list.subscription)
+    SELECT d.* FROM reflex.dead_letters d
+    WHERE (dlq_list.subscription IS NULL OR d.subscription = dlq_list.subscription)
       AND (dlq_list.before IS NULL OR d.id < dlq_list.before)
     ORDER BY d.id DESC
     LIMIT dlq_list.max

@@ -10,26 +10,28 @@ AS $$
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.type_matches(text, text[]) FROM PUBLIC;
 
+CREATE OR REPLACE VIEW reflex.events AS
+    SELECT reflex_internal.event_id(e.seq, e.created_at, e.node) AS event_id,
+           e.type, e.source, e.session, e.seq, e.payload, e.meta, e.role, e.created_at
+    FROM reflex_internal.event e;
+COMMENT ON VIEW reflex.events IS 'The event log: every event that has been published, by position (seq).';
+
 CREATE OR REPLACE FUNCTION reflex.replay(
     since timestamptz,
     until timestamptz DEFAULT NULL,
     types text[] DEFAULT NULL,
     session text DEFAULT NULL)
-RETURNS TABLE (event_id uuid, type text, source text, session_key text, seq bigint,
-               payload jsonb, meta jsonb, role text, created_at timestamptz)
+RETURNS SETOF reflex.events
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER ROWS 1000
 SET search_path = pg_catalog, pg_temp
 AS $$
-#variable_conflict use_column
 DECLARE
     v_first bigint := reflex_internal.event_seq_at(replay.since);
     v_last bigint := CASE WHEN replay.until IS NULL THEN 9223372036854775807
                           ELSE reflex_internal.event_seq_at(replay.until) END;
 BEGIN
     RETURN QUERY
-    SELECT reflex_internal.event_id(e.seq, e.created_at, e.node), e.type, e.source, e.session, e.seq,
-           e.payload, e.meta, e.role, e.created_at
-    FROM reflex_internal.event e
+    SELECT e.* FROM reflex.events e
     WHERE e.seq >= v_first AND e.seq < v_last
       AND reflex_internal.type_matches(e.type, replay.types)
       AND (replay.session IS NULL OR e.session = replay.session)

@@ -56,4 +56,13 @@
 #define rx_wait_event_new(name) ((uint32) PG_WAIT_EXTENSION)
 #endif
 
+/* 16 replaced the ownership check of each kind of object by one. */
+#if PG_VERSION_NUM >= 160000
+#define rx_database_ownercheck(oid, role) object_ownercheck(DatabaseRelationId, (oid), (role))
+#define rx_extension_ownercheck(oid, role) object_ownercheck(ExtensionRelationId, (oid), (role))
+#else
+#define rx_database_ownercheck(oid, role) pg_database_ownercheck((oid), (role))
+#define rx_extension_ownercheck(oid, role) pg_extension_ownercheck((oid), (role))
+#endif
+
 #endif							/* RX_PG_COMPAT_H */

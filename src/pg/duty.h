@@ -24,7 +24,10 @@ typedef struct RxDuty
 	const char *name;			/* shown in reflex.workers while it runs */
 	RxWorkerKind kind;
 
-	/* Once per worker process, outside a transaction.  May be NULL. */
+	/*
+	 * Once per worker process, outside a transaction; again if it threw.  May
+	 * be NULL.
+	 */
 	void		(*start) (void);
 
 	/*
@@ -38,6 +41,10 @@ typedef struct RxDuty
 	 * transaction and back outside one when it returns; returns whether there
 	 * is more to do at once.  It may throw: the worker aborts the transaction,
 	 * reports, and lets this duty alone rest for a growing while.
+	 *
+	 * It is called in a memory context that is reset every turn.  After
+	 * CommitTransactionCommand the current context is TopMemoryContext: a step
+	 * of several transactions switches back before it allocates.
 	 */
 	bool		(*step) (void);
 
@@ -47,7 +54,10 @@ typedef struct RxDuty
 	/* The descriptor became readable.  Called outside a transaction. */
 	void		(*poll_ready) (void);
 
-	/* Before the worker exits, outside a transaction.  May be NULL. */
+	/*
+	 * Before the worker exits, outside a transaction.  May be NULL.  Not called
+	 * when the worker dies (kill -9, FATAL, a step that ran on after SIGTERM).
+	 */
 	void		(*stop) (void);
 } RxDuty;
 

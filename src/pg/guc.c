@@ -9,6 +9,7 @@
 
 #include "pg/guc.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include <limits.h>
 
@@ -72,6 +73,21 @@ check_traceparent(char **value, void **extra, GucSource source)
 	return false;
 }
 
+/* Names as in SQL, separated by commas; or '*', which looks like one. */
+static bool
+check_name_list(char **value, void **extra, GucSource source)
+{
+	char	   *copy = pstrdup(*value);
+	List	   *names;
+	bool		ok = SplitIdentifierString(copy, ',', &names);
+
+	list_free(names);
+	pfree(copy);
+	if (!ok)
+		GUC_check_errdetail("List syntax is invalid.");
+	return ok;
+}
+
 static const IntSetting int_settings[] = {
 	{"reflex.event_max_attempts", "Deliveries of one event before it becomes a dead letter.",
 	&rx_guc_event_max_attempts, 3, 1, 1000, PGC_SUSET, 0},
@@ -108,7 +124,7 @@ static const StringSetting string_settings[] = {
 	{"reflex.ca_file", "File with the certificates of the authorities that are trusted; empty for the system's.",
 	&rx_guc_ca_file, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL},
 	{"reflex.databases", "Databases that reflex looks after, or *.",
-	&rx_guc_databases, "*", PGC_SIGHUP, GUC_LIST_INPUT, NULL},
+	&rx_guc_databases, "*", PGC_SIGHUP, GUC_LIST_INPUT, check_name_list},
 	{"reflex.default_model", "Model of an agent that names none, as provider:model.",
 	&rx_guc_default_model, "openai:gpt-4o-mini", PGC_USERSET, 0, NULL},
 	{"reflex.secret_key_file", "File with the key that secrets are encrypted with; empty for reflex.key in the data directory.",
