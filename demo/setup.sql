@@ -33,18 +33,22 @@ SELECT reflex.create_channel('default', 'twilio.whatsapp', '{"account": "demo", 
 SELECT reflex.create_contact('oncall', '+491701234567');
 
 -- What is done with an answer.  Effects leave when this transaction commits.
+CREATE TABLE demo.triage (run uuid PRIMARY KEY, severity text, summary text, action text, error jsonb);
 CREATE FUNCTION demo.route(event jsonb) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_result jsonb := event #> '{payload,result}';
+    v_answer demo.triage := jsonb_populate_record(NULL::demo.triage,
+        event #> '{payload,result}' || jsonb_build_object(
+            'run', event #> '{payload,run}', 'error', event #> '{payload,input}'));
 BEGIN
-    IF v_result ->> 'severity' = 'high' THEN
+    INSERT INTO demo.triage VALUES (v_answer.*);
+    IF v_answer.severity = 'high' THEN
         PERFORM reflex.emit('slack', jsonb_build_object(
             'webhook', 'slack-webhook',
-            'text', format('[%s] %s To do: %s', v_result ->> 'severity', v_result ->> 'summary', v_result ->> 'action')));
-        PERFORM reflex.notify('oncall', title => 'Database trouble', body => v_result ->> 'summary');
+            'text', format('[%s] %s To do: %s', v_answer.severity, v_answer.summary, v_answer.action)));
+        PERFORM reflex.notify('oncall', title => 'Database trouble', body => v_answer.summary);
     END IF;
 END
 $$;

@@ -47,7 +47,7 @@ tell()
 show()
 {
 	printf '\n  reflex=# %s\n' "$1"
-	db "$server" -P pager=off -c "$1" | sed 's/^/  /'
+	db "$server" -P pager=off -c "$1" | sed '/^$/d; s/^/  /'
 }
 
 # Every line of the story that has not been told yet.
@@ -177,7 +177,7 @@ try_out()
 
 		Things to try:
 		  select 1/0;                                        -- with: set application_name = 'shop';
-		  select * from reflex.runs;                         -- what the agent was asked, and said
+		  select * from demo.triage;                         -- what the agent was asked, and said
 		  select * from reflex.effects;                      -- what went out
 		  select * from reflex.workers;                      -- who does it
 		  select pg_terminate_backend(pid) from reflex.workers;   -- it goes on all the same
@@ -191,10 +191,7 @@ try_out()
 		"$pg_bin/psql" -X -h "$server" -U postgres || true
 	else
 		tell "Ctrl-C ends it and cleans up."
-		while :; do
-			sleep 3600 &
-			wait $!
-		done
+		attend sleep infinity
 	fi
 }
 
@@ -222,10 +219,9 @@ show "select name, filter, action from reflex.rules"
 
 tell "Now a shop makes four mistakes in it. Nobody calls reflex: the database reads its own log."
 make_errors
-follow 90 "select count(*) = 4 and bool_and(finished_at is not null) from reflex.runs"
+follow 90 "select count(*) = 4 and bool_and(status = 'failed' or exists (select from demo.triage where run = id)) from reflex.runs"
 
 if [ "$(db "$server" -Atc "select exists (select from reflex.effects where kind = 'slack')")" = f ]; then
-	follow 5 "select count(*) = 4 from reflex.runs"
 	tell "The model found none of them severe, so nobody was told."
 else
 	tell "Severe ones go to Slack and WhatsApp. Slack does not answer: the waiting time doubles (with jitter), then reflex gives up."

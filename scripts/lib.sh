@@ -156,7 +156,7 @@ stop_groups()
 		done
 		kill -KILL -- "-$group" 2>/dev/null
 	done
-	wait 2>/dev/null
+	wait "${groups[@]}" 2>/dev/null
 }
 
 # Every server below the working directory, whoever started it there.
