@@ -72,8 +72,10 @@ show_failure()
 	elif [ -s "$work/tree/output_iso/regression.diffs" ]; then
 		diffs=$work/tree/output_iso/regression.diffs
 	fi
-	sed 's/^/    /' < <(grep -E '^ *not ok|FAILED' "$1" | head -n 20
-		grep -vE '^ *(not )?ok' "${diffs:-$1}" | tail -n 60)
+	{
+		grep -E '^ *not ok|FAILED' "$1" | head -n 20
+		grep -vE '^ *(not )?ok' "${diffs:-$1}" | tail -n 60
+	} | sed 's/^/    /' || true
 }
 
 build()

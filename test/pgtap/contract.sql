@@ -74,6 +74,8 @@ INSERT INTO owner_view VALUES
     ('reflex.secrets', 'names and hosts, never a value'),
     ('reflex.effect_kinds', 'the same for everybody'),
     ('reflex.workers', 'processes of the whole server'),
+    ('reflex.dead_letters', 'for reflex_admin and reflex_monitor'),
+    ('reflex.events', 'for reflex_admin and reflex_monitor'),
     ('reflex.effects', 'shows the reader what is his'),
     ('reflex.runs', 'shows the reader what is his'),
     ('reflex.notifications', 'shows the reader what is his');
