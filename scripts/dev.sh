@@ -7,7 +7,7 @@
 #   dev.sh --logs   follows its log
 #   dev.sh --reset  stops it and throws its data away
 #
-# The data stay under .dev/ from one time to the next.  The server listens on
+# The data stay, linked from .dev/, from one time to the next.  The server listens on
 # a socket only.  A change in C is built, installed and restarted; changed SQL
 # functions are replayed into the database; for changed tables the extension
 # has to be made anew, which dev.sh says and does not do by itself.
