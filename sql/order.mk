@@ -13,6 +13,7 @@ SQL_STATE = \
 	sql/notify/state.sql
 
 SQL_CODE = \
+	sql/json/schema.sql \
 	sql/event/publish.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
