@@ -15,6 +15,7 @@ SQL_STATE = \
 SQL_CODE = \
 	sql/json/schema.sql \
 	sql/event/publish.sql \
+	sql/event/types.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
 	sql/event/dead_letter.sql \

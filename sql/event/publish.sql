@@ -15,7 +15,7 @@ COMMENT ON FUNCTION reflex.publish(text, jsonb, text, text, jsonb, text, timesta
 'Publishes one event in the current transaction and returns its id: it exists if and only if the transaction commits. '
 'type: what happened, 1 to 255 bytes, as "order.paid". source: who says so. session: key of the conversation it belongs to. '
 'meta: a JSON object kept beside the payload; reflex.traceparent joins it. '
-'Errors: PT422 invalid argument, PT413 payload above reflex.event_max_size, 55000 library not preloaded, '
+'Errors: PT422 invalid argument or payload that does not match the schema of its type (register_event_type), PT413 payload above reflex.event_max_size, 55000 library not preloaded, '
 '0A000 dedupe_key and deliver_at are not yet supported.';
 REVOKE ALL ON FUNCTION reflex.publish(text, jsonb, text, text, jsonb, text, timestamptz) FROM PUBLIC;
 

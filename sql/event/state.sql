@@ -87,3 +87,13 @@ CREATE INDEX dead_letter_event_id ON reflex_internal.dead_letter (event_id);
 CREATE INDEX dead_letter_subscription ON reflex_internal.dead_letter (subscription_name, id) WHERE retried_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter_id_seq', '');
+
+-- What users say of event types; those that reflex brings are in types.sql.
+CREATE TABLE reflex_internal.event_type (
+    type text PRIMARY KEY,
+    schema jsonb,                       -- null: a type that reflex brings, and that was dropped
+    description text,
+    owner name NOT NULL DEFAULT reflex_internal.caller(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+SELECT pg_catalog.pg_extension_config_dump('reflex_internal.event_type', '');

@@ -41,6 +41,9 @@
 #define RX_CHILD_START(child) ((int64) (child) << RX_CHILD_BITS)
 #define RX_BLOCK 8192
 
+/* Bytes of a type or a session. */
+#define RX_MAX_NAME 255
+
 /* Positions one lease may cover, and the words its bits need. */
 #define RX_SPAN 256
 #define RX_WORDS (RX_SPAN / 64)
@@ -227,6 +230,7 @@ extern int	rx_sub_max_attempts(const RxSubInfo *info);
 extern int64 rx_sub_backoff(const RxSubInfo *info, int attempt);
 extern bool rx_sub_wants(const RxSubInfo *info, const char *type, int len);
 extern void rx_sub_caches_reset(void);
+extern void rx_sub_catalog_changed(void);
 
 /* ---- lease.c: under RxSub.lock unless said otherwise ---- */
 extern void rx_lease_out(RxSub *sub, RxLease *lease, int64 due);
@@ -291,6 +295,9 @@ extern void rx_settle_received(RxSub *sub, RxLease *lease);
 extern int	rx_settle_expire(RxSubInfo *info, RxSub *sub);
 extern void rx_settle_requeue(RxSubInfo *info, int64 seq);
 extern bool rx_settle_pending(void);
+
+/* ---- type.c ---- */
+extern void rx_type_check(const RxEntry *entry);
 
 /* ---- dead_letter.c ---- */
 extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error);

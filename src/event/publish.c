@@ -2,8 +2,8 @@
  * publish.c
  *		publish(), publish_many(): the SQL functions that append events.
  *
- * What is checked: the type's form, the payload's size, that meta is an
- * object.  The trace context of the session (reflex.traceparent) joins meta
+ * What is checked: the type's form, the payload's size, its schema if the type
+ * has one (type.c), that meta is an object.  The trace context of the session (reflex.traceparent) joins meta
  * unless meta brings its own.
  */
 #include "reflex.h"
@@ -18,17 +18,15 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#define MAX_NAME 255
-
 static void
 check_name(const char *what, const char *value)
 {
 	size_t		len = strlen(value);
 
-	if (len == 0 || len > MAX_NAME)
+	if (len == 0 || len > RX_MAX_NAME)
 		ereport(ERROR,
 				errcode(ERRCODE_RX_INVALID),
-				errmsg("%s must have 1 to %d bytes", what, MAX_NAME),
+				errmsg("%s must have 1 to %d bytes", what, RX_MAX_NAME),
 				errdetail("It has %zu.", len));
 }
 
@@ -94,6 +92,7 @@ static void
 publish_one(RxEntry *entry, pg_uuid_t *id)
 {
 	check_entry(entry);
+	rx_type_check(entry);
 	entry->meta = rx_meta_with_trace(entry->meta);
 	rx_log_append(RX_LOG_EVENT, entry, id);
 }

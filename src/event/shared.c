@@ -367,6 +367,7 @@ static const RxXactHooks shared_hooks = {
 
 extern const RxXactHooks rx_settle_hooks;
 extern const RxXactHooks rx_subscription_hooks;
+extern const RxXactHooks rx_type_hooks;
 
 void
 rx_event_init(void)
@@ -376,4 +377,5 @@ rx_event_init(void)
 	rx_xact_hooks_register(&shared_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);
 	rx_xact_hooks_register(&rx_subscription_hooks);
+	rx_xact_hooks_register(&rx_type_hooks);
 }

@@ -346,14 +346,21 @@ const RxXactHooks rx_subscription_hooks = {
 };
 
 /*
- * subscriptions_changed() - called by the SQL that writes the catalog: this
- * transaction reads it again now, all others when this one has committed.
+ * What processes keep of the catalog has changed: this transaction reads it
+ * again now, all others when this one has committed.
  */
-REFLEX_FUNCTION(reflex_subscriptions_changed)
+void
+rx_sub_catalog_changed(void)
 {
 	infos_db = rx_db();
 	changed_here = true;
 	infos_version = 0;
+}
+
+/* subscriptions_changed() - called by the SQL that writes them */
+REFLEX_FUNCTION(reflex_subscriptions_changed)
+{
+	rx_sub_catalog_changed();
 	rx_wakeup_workers_at_commit(RX_WORKER_SQL);
 	PG_RETURN_VOID();
 }

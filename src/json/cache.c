@@ -65,7 +65,7 @@ add_entry(uint64 hash, Jsonb *schema)
 	entry->schema = compiled;
 	entry->source = MemoryContextAlloc(compiled->context, VARSIZE(schema));
 	memcpy(entry->source, schema, VARSIZE(schema));
-	MemoryContextSetParent(compiled->context, TopMemoryContext);
+	rx_schema_keep(compiled, TopMemoryContext);
 	n_bytes += VARSIZE(schema);
 	n_entries++;
 	return entry;

@@ -163,3 +163,9 @@ rx_schema_free(RxSchema *schema)
 {
 	MemoryContextDelete(schema->context);
 }
+
+void
+rx_schema_keep(RxSchema *schema, MemoryContext parent)
+{
+	MemoryContextSetParent(schema->context, parent);
+}

@@ -31,6 +31,9 @@ typedef struct RxSchemaError
 extern RxSchema *rx_schema_compile(Jsonb *schema);
 extern void rx_schema_free(RxSchema *schema);
 
+/* Moves it below another context, and to another life. */
+extern void rx_schema_keep(RxSchema *schema, MemoryContext parent);
+
 /* The same from this process's cache; good until the next call of it. */
 extern RxSchema *rx_schema_cached(Jsonb *schema);
 

@@ -39,6 +39,9 @@ CREATE TEMP TABLE unpinned_function (name text);
 INSERT INTO unpinned_function VALUES
     ('reflex.publish(text,jsonb,text,text,jsonb,text,timestamp with time zone)'),
     ('reflex.publish_many(jsonb)'),
+    ('reflex.json_schema_check(jsonb)'),
+    ('reflex.json_schema_is_valid(jsonb,jsonb)'),
+    ('reflex.json_schema_errors(jsonb,jsonb)'),
     ('reflex.receive(text,integer,interval,interval)'),
     ('reflex.ack(text)'),
     ('reflex.ack(text[])'),
@@ -50,6 +53,7 @@ INSERT INTO unpinned_function VALUES
     ('reflex_internal.id_parts(uuid)'),
     ('reflex_internal.log_position(smallint)'),
     ('reflex_internal.requeue(integer,bigint)'),
+    ('reflex_internal.event_types_changed()'),
     ('reflex_internal.subscriptions_changed()'),
     ('reflex_internal.subscription_dropped(integer)');
 
@@ -68,6 +72,7 @@ INSERT INTO owner_view VALUES
     ('reflex.agents', 'definitions, for reflex_admin and reflex_monitor'),
     ('reflex.channels', 'definitions'),
     ('reflex.contacts', 'definitions'),
+    ('reflex.event_types', 'definitions'),
     ('reflex.providers', 'definitions'),
     ('reflex.rules', 'definitions'),
     ('reflex.twilio_accounts', 'definitions'),
