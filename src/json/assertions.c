@@ -20,8 +20,8 @@ static const struct
 	const char *name;
 	int			type;
 }			type_names[] = {
-	{"null", RX_NULL}, {"boolean", RX_BOOLEAN}, {"integer", RX_INTEGER}, {"number", RX_NUMBER},
-	{"string", RX_STRING}, {"array", RX_ARRAY}, {"object", RX_OBJECT}
+	{"string", RX_STRING}, {"number", RX_NUMBER}, {"integer", RX_INTEGER}, {"boolean", RX_BOOLEAN},
+	{"array", RX_ARRAY}, {"object", RX_OBJECT}, {"null", RX_NULL}
 };
 
 int
