@@ -131,10 +131,13 @@ rx_values_equal(const JsonbValue *a, const JsonbValue *b)
 bool
 rx_check_values(RxVisit *visit, const RxCheck *check, const RxPlace *at, RxSeen *seen)
 {
+	bool		is_const = strcmp(check->keyword->name, "const") == 0;
+
 	for (int i = 0; i < check->n_values; i++)
 		if (rx_values_equal(&check->values[i], at->value))
 			return true;
-	return rx_visit_fail(visit, check->node, check->keyword->name, at, check->n_values == 1 ? "is not %s" : "is not one of %s",
+	return rx_visit_fail(visit, check->node, check->keyword->name, at,
+						 is_const ? "is not %s" : "is not one of [%s]",
 						 shown_list(check->values, check->n_values));
 }
 
