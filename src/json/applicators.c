@@ -53,6 +53,14 @@ next_of(Walk *walk)
 	return true;
 }
 
+/* The iterator frees itself only when it comes to its end. */
+static void
+end_walk(Walk *walk)
+{
+	if (walk->it)
+		pfree(walk->it);
+}
+
 static void
 note(RxSeen *seen, int index)
 {
@@ -130,6 +138,7 @@ rx_check_members(RxVisit *visit, const RxCheck *check, const RxPlace *at, RxSeen
 	begin_walk(&walk, at);
 	while (rx_visit_goes_on(visit, valid) && next_of(&walk))
 		valid &= check_member(visit, check, &walk.place, seen);
+	end_walk(&walk);
 	return valid;
 }
 
@@ -149,6 +158,7 @@ rx_check_names(RxVisit *visit, const RxCheck *check, const RxPlace *at, RxSeen *
 			valid = rx_visit_fail(visit, check->node, check->keyword->name, at, "\"%.*s\" is not allowed as a name",
 								  walk.place.len, walk.place.key);
 	}
+	end_walk(&walk);
 	return valid;
 }
 
@@ -169,6 +179,7 @@ rx_check_unevaluated_members(RxVisit *visit, const RxCheck *check, const RxPlace
 		else
 			valid &= rx_visit(visit, check->schema, &walk.place, NULL);
 	}
+	end_walk(&walk);
 	return valid;
 }
 
@@ -226,6 +237,7 @@ rx_check_items(RxVisit *visit, const RxCheck *check, const RxPlace *at, RxSeen *
 		note(seen, i);
 		valid &= rx_visit(visit, schema, &walk.place, NULL);
 	}
+	end_walk(&walk);
 	return valid;
 }
 
@@ -269,6 +281,7 @@ rx_check_unevaluated_items(RxVisit *visit, const RxCheck *check, const RxPlace *
 		note(seen, walk.place.index);
 		valid &= rx_visit(visit, check->schema, &walk.place, NULL);
 	}
+	end_walk(&walk);
 	return valid;
 }
 

@@ -171,9 +171,14 @@ extern void rx_schema_resolve(RxCompiler *c);
 /* ---- validate.c ---- */
 extern bool rx_visit(RxVisit *visit, const RxNode *node, const RxPlace *at, RxSeen *seen);
 extern bool rx_visit_quiet(RxVisit *visit, const RxNode *node, const RxPlace *at, RxSeen *seen);
-extern bool rx_visit_fail(RxVisit *visit, const RxNode *node, const char *keyword, const RxPlace *at,
-						  const char *format,...) pg_attribute_printf(5, 6);
+extern bool rx_visit_collects(const RxVisit *visit);
 extern bool rx_visit_goes_on(const RxVisit *visit, bool valid);
+extern void rx_visit_error(RxVisit *visit, const RxNode *node, const char *keyword, const RxPlace *at,
+						   const char *format,...) pg_attribute_printf(5, 6);
+
+/* False, with an error if they are wanted: the text of it is made only then. */
+#define rx_visit_fail(visit, ...) \
+	(rx_visit_collects(visit) ? (rx_visit_error((visit), __VA_ARGS__), false) : false)
 extern int	rx_value_type(const JsonbValue *value);
 extern int	rx_value_size(const JsonbValue *value);
 

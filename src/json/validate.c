@@ -40,8 +40,9 @@ rx_value_size(const JsonbValue *value)
 	return value->type == jbvBinary ? (int) JsonContainerSize(value->val.binary.data) : 0;
 }
 
-static bool
-collects(const RxVisit *visit)
+/* Are errors wanted here? */
+bool
+rx_visit_collects(const RxVisit *visit)
 {
 	return visit->quiet == 0 && list_length(visit->errors) < visit->max;
 }
@@ -50,7 +51,7 @@ collects(const RxVisit *visit)
 bool
 rx_visit_goes_on(const RxVisit *visit, bool valid)
 {
-	return valid || collects(visit);
+	return valid || rx_visit_collects(visit);
 }
 
 static void
@@ -71,17 +72,15 @@ append_path(StringInfo out, const RxPlace *at)
 	}
 }
 
-/* Records an error, if they are wanted; keyword NULL: the schema as a whole. */
-bool
-rx_visit_fail(RxVisit *visit, const RxNode *node, const char *keyword, const RxPlace *at,
-			  const char *format,...)
+/* keyword NULL: the schema as a whole. */
+void
+rx_visit_error(RxVisit *visit, const RxNode *node, const char *keyword, const RxPlace *at,
+			   const char *format,...)
 {
 	RxSchemaError *error;
 	StringInfoData path;
 	StringInfoData message;
 
-	if (!collects(visit))
-		return false;
 	initStringInfo(&path);
 	append_path(&path, at);
 	initStringInfo(&message);
@@ -102,7 +101,6 @@ rx_visit_fail(RxVisit *visit, const RxNode *node, const char *keyword, const RxP
 	error->schema_path = keyword ? psprintf("%s/%s", node->path, keyword) : pstrdup(node->path);
 	error->message = message.data;
 	visit->errors = lappend(visit->errors, error);
-	return false;
 }
 
 static RxSeen *
@@ -147,7 +145,7 @@ rx_visit(RxVisit *visit, const RxNode *node, const RxPlace *at, RxSeen *seen)
 			continue;
 		valid = false;
 		/* Of a value of the wrong type there is nothing more to say. */
-		if (!collects(visit) || check->keyword->check == rx_check_type)
+		if (!rx_visit_collects(visit) || check->keyword->check == rx_check_type)
 			break;
 	}
 	if (own)
