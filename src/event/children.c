@@ -68,20 +68,25 @@ rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number)
 }
 
 /*
- * Drops a child whole if nobody is using it at this moment; nobody ever queues
- * behind this.  False when somebody is: try again later.
+ * Tries for the locks that dropping a child takes; nobody ever queues behind
+ * this.  False when somebody is using it: try again later.
  */
 bool
-rx_child_drop(const char *parent, const char *name)
+rx_child_lock(const char *parent, const char *name)
 {
 	Oid			namespace = rx_internal_namespace();
+
+	return ConditionalLockRelationOid(get_relname_relid(parent, namespace), AccessExclusiveLock) &&
+		ConditionalLockRelationOid(get_relname_relid(name, namespace), AccessExclusiveLock);
+}
+
+/* Drops a child that is locked. */
+void
+rx_child_drop(const char *name)
+{
 	RxSpi		spi;
 
-	if (!ConditionalLockRelationOid(get_relname_relid(parent, namespace), AccessExclusiveLock) ||
-		!ConditionalLockRelationOid(get_relname_relid(name, namespace), AccessExclusiveLock))
-		return false;
 	rx_spi_open(&spi);
 	rx_spi_exec(psprintf("DROP TABLE reflex_internal.%s", name), 0, NULL, NULL, NULL, SPI_OK_UTILITY);
 	rx_spi_close(&spi);
-	return true;
 }

@@ -211,8 +211,8 @@ rx_dedupe_make_children(RxDb *db)
 	make_child(today + 1);
 }
 
-/* Children that no window reaches any more, if nobody is reading there. */
-void
+/* The first child that no window reaches any more, if nobody is reading there. */
+bool
 rx_dedupe_drop_old(void)
 {
 	TimestampTz now = GetCurrentTimestamp() + rx_clock_offset();
@@ -228,6 +228,8 @@ rx_dedupe_drop_old(void)
 					0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
 		old = rx_spi_get_cstring(0, 1);
 	rx_spi_close(&spi);
-	if (old)
-		(void) rx_child_drop("dedupe", old);
+	if (old == NULL || !rx_child_lock("dedupe", old))
+		return false;
+	rx_child_drop(old);
+	return true;
 }

@@ -113,7 +113,7 @@ rx_delayed_make_child(int64 number)
 }
 
 /* The oldest child, if its time has passed a day ago and nothing in it is open. */
-void
+bool
 rx_delayed_drop_old(void)
 {
 	int64		keep = child_of(now_us() - USECS_PER_DAY);
@@ -132,8 +132,14 @@ rx_delayed_drop_old(void)
 									   number, number), 0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
 		number = NULL;
 	rx_spi_close(&spi);
-	if (number && rx_child_drop("delayed", psprintf("delayed_%s", number)))
-		(void) rx_child_drop("delayed_done", psprintf("delayed_done_%s", number));
+	if (number == NULL ||
+		!rx_child_lock("delayed", psprintf("delayed_%s", number)) ||
+		!rx_child_lock("delayed_done", psprintf("delayed_done_%s", number)))
+		return false;
+	/* Both or none: without the second one, everything in the first is due. */
+	rx_child_drop(psprintf("delayed_%s", number));
+	rx_child_drop(psprintf("delayed_done_%s", number));
+	return true;
 }
 
 /* ---- adding ---- */

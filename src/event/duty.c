@@ -80,15 +80,20 @@ make_children(RxDb *db)
 	}
 }
 
-/* What nobody needs any more; each in a transaction that does nothing else. */
+/* What nobody needs any more, one child after the other, each in a transaction of its own. */
 static void
-drop_old(void (*drop) (void))
+drop_old(bool (*drop) (void))
 {
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	drop();
-	PopActiveSnapshot();
-	CommitTransactionCommand();
+	bool		dropped;
+
+	do
+	{
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		dropped = drop();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	} while (dropped);
 }
 
 static void

@@ -190,7 +190,8 @@ typedef enum RxChildKind
 	RX_CHILD_DELAYED
 } RxChildKind;
 extern bool rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number);
-extern bool rx_child_drop(const char *parent, const char *name);
+extern bool rx_child_lock(const char *parent, const char *name);
+extern void rx_child_drop(const char *name);
 
 /* ---- turn.c ---- */
 typedef enum RxTurnKind
@@ -328,10 +329,10 @@ typedef void (*RxAppend) (RxLogId log, const RxEntry *entry, void *arg, pg_uuid_
 extern void rx_dedupe_append(RxLogId log, const char *key, RxAppend append, const RxEntry *entry,
 							 void *arg, pg_uuid_t *id);
 extern void rx_dedupe_make_children(RxDb *db);
-extern void rx_dedupe_drop_old(void);
+extern bool rx_dedupe_drop_old(void);	/* true: one was dropped, there may be more */
 extern void rx_delayed_append(const RxEntry *entry, TimestampTz due, pg_uuid_t *id);
 extern void rx_delayed_make_child(int64 number);
-extern void rx_delayed_drop_old(void);
+extern bool rx_delayed_drop_old(void);
 extern const RxXactHooks rx_delayed_hooks;
 
 /* ---- dead_letter.c ---- */
