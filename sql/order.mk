@@ -21,6 +21,7 @@ SQL_CODE = \
 	sql/effect/secret.sql \
 	sql/effect/emit.sql \
 	sql/effect/kinds.sql \
+	sql/agent/schema.sql \
 	sql/agent/define.sql \
 	sql/agent/run.sql \
 	sql/rules/define.sql \

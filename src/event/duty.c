@@ -1,7 +1,8 @@
 /*
  * duty.c
  *		What the sql worker does for the log: leases that lapse with nobody
- *		receiving, and children of the logs made before they are needed.
+ *		receiving, children of the logs made before they are needed, and the
+ *		journal kept small.
  *
  * A receiver takes back lapsed leases himself; this duty sees to it that the
  * events of a consumer that is gone for good still reach the dead letters.
@@ -13,6 +14,9 @@
 #include "miscadmin.h"
 #include "pg/duty.h"
 #include "utils/snapmgr.h"
+
+#define UPKEEP (10 * RX_USECS_PER_SEC)
+#define UPKEEP_SOON (RX_USECS_PER_SEC / 5)
 
 static int64 next_upkeep;
 
@@ -27,7 +31,10 @@ static int64
 delivery_due(void)
 {
 	int64		due = next_upkeep;
+	RxDb	   *db = rx_db_in_use();
 
+	if (db && pg_atomic_read_u32(&db->wanted) != 0)
+		return 0;
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 	{
 		RxSub	   *sub = &rx_shared->subs[i];
@@ -48,11 +55,19 @@ delivery_due(void)
 	return due;
 }
 
-/* The child in use and, from its middle on, the one after it. */
+/*
+ * The child in use and, from its middle on, the one after it.  An extension
+ * that nobody has used yet gets none: a dump that is being restored into it
+ * brings its own.
+ */
 static void
-make_children(void)
+make_children(RxDb *db)
 {
-	rx_journal_ensure_child(rx_db());
+	bool		wanted = pg_atomic_exchange_u32(&db->wanted, 0) != 0;
+
+	if (!wanted && rx_log_next(RX_LOG_EVENT) <= 1 && rx_log_next(RX_LOG_EFFECT) <= 1)
+		return;
+	rx_journal_ensure_child(db);
 	for (int log = 0; log < RX_N_LOGS; log++)
 	{
 		int64		next = rx_log_next(log);
@@ -82,16 +97,20 @@ static bool
 delivery_step(void)
 {
 	int64		now = rx_clock_mono();
+	bool		upkeep;
+	RxDb	   *db;
 
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (now >= next_upkeep)
-		make_children();
+	db = rx_db();
+	upkeep = now >= next_upkeep || pg_atomic_read_u32(&db->wanted) != 0;
+	if (upkeep)
+		make_children(db);
 	expire_all();
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	if (now >= next_upkeep)
-		next_upkeep = now + 10 * RX_USECS_PER_SEC;
+	if (upkeep)
+		next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);
 	return false;
 }
 

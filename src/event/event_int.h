@@ -45,6 +45,9 @@
 #define RX_SPAN 256
 #define RX_WORDS (RX_SPAN / 64)
 
+/* Blocks after which a generation of the journal is compacted (64 MB). */
+#define RX_COMPACT_BLOCKS 8192
+
 #define RX_MAX_DBS 64
 #define RX_MAX_SUBS 512
 #define RX_MAX_HOLD 62			/* ranges a transaction holds exactly */
@@ -76,6 +79,7 @@ typedef struct RxDb
 	RxCounter	counter[RX_N_LOGS];
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
+	pg_atomic_uint32 wanted;	/* somebody waits for the worker to make children */
 } RxDb;
 
 typedef enum RxLeaseState
@@ -137,6 +141,7 @@ typedef struct RxShared
 	dlist_head	pool;			/* free leases */
 	uint32		n_free;
 	uint32		n_leases;
+	uint32		compact_blocks; /* a generation of the journal may grow so large */
 	RxLease    *leases;			/* n_leases of them, right behind this struct */
 } RxShared;
 
@@ -163,12 +168,19 @@ typedef struct RxView
 /* ---- shared.c ---- */
 extern RxShared *rx_shared;
 extern RxDb *rx_db(void);		/* of this database; attaches it; raises when impossible */
+extern RxDb *rx_db_in_use(void);	/* the one that rx_db last gave to this process; NULL before */
 extern int	rx_db_index(const RxDb *db);
 extern pg_atomic_uint32 *rx_hold_count(RxLogId log, int proc);
 extern RxHold *rx_hold(RxLogId log, int proc);
 extern RxLease *rx_lease_alloc(void);	/* NULL when the pool is empty; state CLAIMED */
 extern void rx_lease_free(RxLease *lease);
 extern void rx_shared_require_read_committed(void);
+extern void rx_db_resync(RxDb *db); /* under no lock; see install_block */
+extern bool rx_child_made_by_worker(const char *name);
+
+/* ---- session.c ---- */
+extern bool rx_session_take(RxLogId log, const char *session);
+extern void rx_session_init(void);
 
 /* ---- positions.c ---- */
 extern int64 rx_position_next(RxLogId log, bool fresh, TimestampTz *created_at, int *node);
@@ -209,6 +221,7 @@ typedef struct RxSubInfo
 extern RxSubInfo *rx_sub_by_name(const char *name);
 extern RxSubInfo *rx_sub_by_id(int32 id);	/* NULL when there is none */
 extern RxSubInfo *rx_sub_require(int32 id); /* PT404 when there is none */
+extern List *rx_sub_ids(void);	/* of int, all there are */
 extern RxSub *rx_sub_attach(RxSubInfo *info);
 extern int	rx_sub_max_attempts(const RxSubInfo *info);
 extern int64 rx_sub_backoff(const RxSubInfo *info, int attempt);
@@ -251,13 +264,19 @@ extern RxLease *rx_token_find(const RxToken *token);
 
 /* ---- journal.c ---- */
 extern void rx_journal_settled(RxSub *sub, const RxRange *ranges, int n);
-extern void rx_journal_expired(RxSub *sub, const RxRange *ranges, int n, int attempt, const char *error);
+extern void rx_journal_expired(RxSub *sub, int64 no, const RxRange *ranges, int n, int attempt,
+							   const char *error);
 extern void rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const char *error);
 extern void rx_journal_requeued(RxSub *sub, int64 seq);
 extern void rx_journal_rebuild(RxSubInfo *info, RxSub *sub);
 extern void rx_journal_ensure_child(RxDb *db);
-extern bool rx_journal_rotate(RxDb *db);
-extern int64 rx_journal_take_no(RxSub *sub);
+extern uint32 rx_journal_generation(RxDb *db);
+extern Oid	rx_journal_child(uint32 generation);
+extern void rx_journal_make(uint32 generation);
+extern Datum rx_journal_ranges(const RxRange *ranges, int n);
+
+/* ---- compact.c ---- */
+extern bool rx_journal_compact(void);
 
 /* ---- receive.c ---- */
 typedef void (*RxRowEmit) (RxSubInfo *info, Datum *values, bool *isnull, int attempt,

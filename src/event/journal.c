@@ -14,10 +14,8 @@
  * (no); of two rows about one position the later one counts.  A subscription
  * whose shared state is lost is rebuilt by reading its rows in that order.
  *
- * The rows lie in generations, delivery_1, delivery_2, ...  When one has grown,
- * the sql worker makes the next, waits until nobody writes to the old one any
- * more, writes what is still open as checkpoints into the new one, and drops
- * the old one: three short transactions, and no row is ever deleted.
+ * The rows lie in generations, delivery_1, delivery_2, ...; a new one begins
+ * and the old one is dropped whole as they grow (compact.c).
  *
  * Settling is the hot path and goes to the heap directly; the index knows only
  * the other kinds.
@@ -47,8 +45,13 @@ enum							/* columns of the journal, from 0 */
 
 #define NO_OF_COLS "generation, subscription, no, kind, at, ranges, seq, attempt, due, error"
 
-int64
-rx_journal_take_no(RxSub *sub)
+/*
+ * The number of the next row.  It must be taken before anybody can act on what
+ * the row says, so that it orders rows as they came about: while the event is
+ * pinned, or (expired) in the same locked section that takes the lease back.
+ */
+static int64
+take_no(RxSub *sub)
 {
 	int64		no;
 
@@ -60,14 +63,14 @@ rx_journal_take_no(RxSub *sub)
 
 /* ---- the children ---- */
 
-static uint32
-current_generation(RxDb *db)
+uint32
+rx_journal_generation(RxDb *db)
 {
 	return Max(pg_atomic_read_u32(&db->generation), 1);
 }
 
-static Oid
-generation_oid(uint32 generation)
+Oid
+rx_journal_child(uint32 generation)
 {
 	char		name[NAMEDATALEN];
 
@@ -75,14 +78,14 @@ generation_oid(uint32 generation)
 	return get_relname_relid(name, rx_internal_namespace());
 }
 
-static void
-make_generation(uint32 generation)
+void
+rx_journal_make(uint32 generation)
 {
 	RxSpi		spi;
 	char	   *sql;
 
 	LockDatabaseObject(NamespaceRelationId, rx_internal_namespace(), 0, ShareUpdateExclusiveLock);
-	if (OidIsValid(generation_oid(generation)))
+	if (OidIsValid(rx_journal_child(generation)))
 		return;
 	sql = psprintf("CREATE TABLE reflex_internal.delivery_%u (LIKE reflex_internal.delivery);"
 				   "CREATE INDEX delivery_%u_open ON reflex_internal.delivery_%u (subscription, seq) WHERE kind <> 's';"
@@ -96,10 +99,10 @@ make_generation(uint32 generation)
 void
 rx_journal_ensure_child(RxDb *db)
 {
-	uint32		generation = current_generation(db);
+	uint32		generation = rx_journal_generation(db);
 
-	if (!OidIsValid(generation_oid(generation)))
-		make_generation(generation);
+	if (!OidIsValid(rx_journal_child(generation)))
+		rx_journal_make(generation);
 }
 
 /*
@@ -117,15 +120,19 @@ open_current(uint32 *generation)
 		Oid			oid;
 
 		CHECK_FOR_INTERRUPTS();
-		*generation = current_generation(db);
-		oid = generation_oid(*generation);
+		*generation = rx_journal_generation(db);
+		oid = rx_journal_child(*generation);
 		if (!OidIsValid(oid))
 		{
-			make_generation(*generation);
-			oid = generation_oid(*generation);
+			char		name[NAMEDATALEN];
+
+			snprintf(name, sizeof(name), "delivery_%u", *generation);
+			if (!rx_child_made_by_worker(name))
+				rx_journal_make(*generation);
+			oid = rx_journal_child(*generation);
 		}
 		rel = try_relation_open(oid, RowExclusiveLock);
-		if (rel && *generation == current_generation(db))
+		if (rel && *generation == rx_journal_generation(db))
 			return rel;
 		if (rel)
 			relation_close(rel, RowExclusiveLock);
@@ -134,8 +141,8 @@ open_current(uint32 *generation)
 
 /* ---- writing ---- */
 
-static Datum
-ranges_datum(const RxRange *ranges, int n)
+Datum
+rx_journal_ranges(const RxRange *ranges, int n)
 {
 	Datum	   *bounds = palloc(n * 2 * sizeof(Datum));
 
@@ -163,9 +170,9 @@ rx_journal_settled(RxSub *sub, const RxRange *ranges, int n)
 	nulls[COL_KIND] = nulls[COL_RANGES] = false;
 	values[COL_GENERATION] = Int32GetDatum((int32) generation);
 	values[COL_SUBSCRIPTION] = Int32GetDatum(sub->id);
-	values[COL_NO] = Int64GetDatum(rx_journal_take_no(sub));
+	values[COL_NO] = Int64GetDatum(take_no(sub));
 	values[COL_KIND] = CharGetDatum('s');
-	values[COL_RANGES] = ranges_datum(ranges, n);
+	values[COL_RANGES] = rx_journal_ranges(ranges, n);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	heap_insert(rel, tuple, GetCurrentCommandId(true), 0, NULL);
 	heap_freetuple(tuple);
@@ -174,7 +181,7 @@ rx_journal_settled(RxSub *sub, const RxRange *ranges, int n)
 
 /* The rarer kinds go through SQL, which keeps the index. */
 static void
-insert_row(RxSub *sub, char kind, Datum ranges, int64 seq, int attempt, TimestampTz due, const char *error)
+insert_row(RxSub *sub, int64 no, char kind, Datum ranges, int64 seq, int attempt, TimestampTz due, const char *error)
 {
 	Oid			types[8] = {INT4OID, INT8OID, CHAROID, INT8ARRAYOID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID};
 	Datum		values[8];
@@ -184,7 +191,7 @@ insert_row(RxSub *sub, char kind, Datum ranges, int64 seq, int attempt, Timestam
 	RxSpi		spi;
 
 	values[0] = Int32GetDatum(sub->id);
-	values[1] = Int64GetDatum(rx_journal_take_no(sub));
+	values[1] = Int64GetDatum(no);
 	values[2] = CharGetDatum(kind);
 	values[3] = ranges;
 	values[4] = Int64GetDatum(seq);
@@ -209,21 +216,21 @@ insert_row(RxSub *sub, char kind, Datum ranges, int64 seq, int attempt, Timestam
 }
 
 void
-rx_journal_expired(RxSub *sub, const RxRange *ranges, int n, int attempt, const char *error)
+rx_journal_expired(RxSub *sub, int64 no, const RxRange *ranges, int n, int attempt, const char *error)
 {
-	insert_row(sub, 'e', ranges_datum(ranges, n), 0, attempt, 0, error);
+	insert_row(sub, no, 'e', rx_journal_ranges(ranges, n), 0, attempt, 0, error);
 }
 
 void
 rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const char *error)
 {
-	insert_row(sub, 'f', (Datum) 0, seq, attempt, due, error);
+	insert_row(sub, take_no(sub), 'f', (Datum) 0, seq, attempt, due, error);
 }
 
 void
 rx_journal_requeued(RxSub *sub, int64 seq)
 {
-	insert_row(sub, 'r', (Datum) 0, seq, 0, 0, NULL);
+	insert_row(sub, take_no(sub), 'r', (Datum) 0, seq, 0, 0, NULL);
 }
 
 /* ---- rebuilding ---- */
@@ -375,6 +382,8 @@ read_journal(Rebuild *b)
 		memcpy(b->open, ranges, b->n_open * sizeof(RxRange));
 	}
 
+	/* Nobody drops a generation while this reads (compact.c). */
+	LockRelationOid(get_relname_relid("delivery", rx_internal_namespace()), AccessShareLock);
 	portal = SPI_cursor_open_with_args(NULL,
 									   "SELECT no, kind, ranges, coalesce(seq, 0), coalesce(attempt, 0), due"
 									   " FROM reflex_internal.delivery WHERE subscription = $1 ORDER BY no",

@@ -5,9 +5,10 @@
  * A log is a partitioned parent without indexes and children of 2^22 positions
  * each, event_0, event_1, ...  Appending and reading touch the child alone,
  * and directly: a heap insert with its index entries, an index range scan; no
- * SQL.  The sql worker makes the next child long before it is needed; a
- * publisher who finds it missing makes it himself, and others who need it at
- * that moment wait for him.
+ * SQL.  The sql worker makes the next child long before it is needed.  A
+ * publisher who finds it missing asks the worker for it (children.c); only if
+ * none answers he makes it himself, and others who need it then wait for the
+ * end of his transaction.
  *
  * An entry is never updated.
  */
@@ -150,10 +151,13 @@ static Relation
 open_child_for_append(RxLogId log, int64 child)
 {
 	Relation	rel = open_child(log, child, RowExclusiveLock);
+	char		name[NAMEDATALEN];
 
 	if (rel == NULL)
 	{
-		rx_log_ensure_child(log, child);
+		snprintf(name, sizeof(name), "%s_" INT64_FORMAT, log_names[log], child);
+		if (!rx_child_made_by_worker(name))
+			rx_log_ensure_child(log, child);
 		rel = open_child(log, child, RowExclusiveLock);
 	}
 	if (rel == NULL)
@@ -234,9 +238,11 @@ rx_log_append(RxLogId log, const RxEntry *entry, pg_uuid_t *id)
 	int			node;
 	int64		seq;
 	Relation	rel;
+	bool		fresh;
 
 	PreventCommandIfReadOnly("publishing");
-	seq = rx_position_next(log, entry->session != NULL, &created_at, &node);
+	fresh = entry->session && rx_session_take(log, entry->session);
+	seq = rx_position_next(log, fresh, &created_at, &node);
 	values[RX_COL_SEQ] = Int64GetDatum(seq);
 	values[RX_COL_CREATED_AT] = TimestampTzGetDatum(created_at);
 	values[RX_COL_NODE] = Int16GetDatum(node);

@@ -65,13 +65,19 @@ reserve_block(RxLogId log)
 	return start;
 }
 
-/* A block that came back after a later one was put to use is given up. */
+/*
+ * A block that came back after a later one was put to use is given up.  A log
+ * that was empty as far as we knew, and whose first block is not the first,
+ * has been filled by a restore.
+ */
 static void
 install_block(RxDb *db, RxLogId log, int64 start)
 {
 	RxCounter  *counter = &db->counter[log];
+	bool		restored;
 
 	LWLockAcquire(&db->lock, LW_EXCLUSIVE);
+	restored = counter->next <= 1 && start > 1;
 	if (start == counter->limit)
 		counter->limit += RX_BLOCK;
 	else if (start > counter->limit && counter->next >= counter->limit)
@@ -80,6 +86,8 @@ install_block(RxDb *db, RxLogId log, int64 start)
 		counter->limit = start + RX_BLOCK;
 	}
 	LWLockRelease(&db->lock);
+	if (restored)
+		rx_db_resync(db);
 }
 
 /* Adds [lo, hi) to what this process holds; under db->lock. */

@@ -296,18 +296,16 @@ holes_released(RxSub *sub, const RxDb *db)
 int64
 rx_subscription_due(int32 subscription)
 {
-	RxDb	   *db;
+	RxDb	   *db = rx_db_in_use();
 	RxSub	   *sub = NULL;
 	int64		due = RX_NEVER;
 	int64		next;
 
 	for (int i = 0; i < RX_MAX_SUBS && sub == NULL; i++)
-		if (rx_shared->subs[i].id == subscription &&
-			rx_shared->dbs[rx_shared->subs[i].db].database == MyDatabaseId)
+		if (rx_shared->subs[i].id == subscription && &rx_shared->dbs[rx_shared->subs[i].db] == db)
 			sub = &rx_shared->subs[i];
 	if (sub == NULL || !sub->ready)
 		return 0;
-	db = &rx_shared->dbs[sub->db];
 
 	LWLockAcquire(&db->lock, LW_SHARED);
 	next = db->counter[sub->log].next;

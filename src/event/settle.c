@@ -428,6 +428,7 @@ expire_one(RxSubInfo *info, RxSub *sub, const char *error)
 	RxRange		ranges[RX_SPAN];
 	int			n = 0;
 	int			attempt = 0;
+	int64		no = 0;
 	bool		hopeless = false;
 	RxLease    *lease;
 
@@ -440,6 +441,7 @@ expire_one(RxSubInfo *info, RxSub *sub, const char *error)
 		attempt = lease->attempt;
 		hopeless = attempt >= rx_sub_max_attempts(info);
 		lease->exact = true;
+		no = sub->next_no++;
 		if (!hopeless)
 			rx_lease_return(sub, lease);
 		for (int bit = 0; hopeless && bit < lease->width; bit++)
@@ -452,7 +454,7 @@ expire_one(RxSubInfo *info, RxSub *sub, const char *error)
 	if (hopeless)
 		bury_ranges(info, sub, ranges, n, attempt, error);
 	else
-		rx_journal_expired(sub, ranges, n, attempt, error);
+		rx_journal_expired(sub, no, ranges, n, attempt, error);
 	return true;
 }
 

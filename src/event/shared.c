@@ -67,12 +67,14 @@ init_shared(char *behind, Size size)
 	if (!pg_strong_random(&rx_shared->epoch, sizeof(rx_shared->epoch)))
 		rx_shared->epoch = (uint32) GetCurrentTimestamp();
 	pg_atomic_init_u64(&rx_shared->lease_counter, 0);
+	rx_shared->compact_blocks = RX_COMPACT_BLOCKS;
 	LWLockInitialize(&rx_shared->table_lock, rx_shmem_tranche());
 	for (int i = 0; i < RX_MAX_DBS; i++)
 	{
 		LWLockInitialize(&rx_shared->dbs[i].lock, rx_shmem_tranche());
 		pg_atomic_init_u32(&rx_shared->dbs[i].generation, 0);
 		pg_atomic_init_u32(&rx_shared->dbs[i].catalog_version, 1);
+		pg_atomic_init_u32(&rx_shared->dbs[i].wanted, 0);
 	}
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 		LWLockInitialize(&rx_shared->subs[i].lock, rx_shmem_tranche());
@@ -246,6 +248,20 @@ make_ready(RxDb *db)
 	LWLockRelease(&db->lock);
 }
 
+/*
+ * The tables were filled under us: a dump was restored into a database whose
+ * workers were there first.  What memory holds is of an empty log: subscriptions
+ * are rebuilt, their settings read again.
+ */
+void
+rx_db_resync(RxDb *db)
+{
+	LWLockAcquire(&rx_shared->table_lock, LW_EXCLUSIVE);
+	forget_subs(rx_db_index(db));
+	LWLockRelease(&rx_shared->table_lock);
+	pg_atomic_fetch_add_u32(&db->catalog_version, 1);
+}
+
 RxDb *
 rx_db(void)
 {
@@ -267,6 +283,12 @@ rx_db(void)
 				errdetail("There is room for %d.", RX_MAX_DBS));
 	rx_sub_caches_reset();
 	make_ready(my_db);
+	return my_db;
+}
+
+RxDb *
+rx_db_in_use(void)
+{
 	return my_db;
 }
 
@@ -350,6 +372,7 @@ void
 rx_event_init(void)
 {
 	rx_shmem_register(&shared_area);
+	rx_session_init();
 	rx_xact_hooks_register(&shared_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);
 	rx_xact_hooks_register(&rx_subscription_hooks);

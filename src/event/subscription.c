@@ -162,6 +162,18 @@ rx_sub_by_id(int32 id)
 	return NULL;
 }
 
+List *
+rx_sub_ids(void)
+{
+	List	   *ids = NIL;
+	ListCell   *cell;
+
+	refresh_infos();
+	foreach(cell, infos)
+		ids = lappend_int(ids, ((RxSubInfo *) lfirst(cell))->id);
+	return ids;
+}
+
 RxSubInfo *
 rx_sub_require(int32 id)
 {

@@ -70,6 +70,26 @@ rx_spi_exec(const char *sql, int nargs, Oid *types, Datum *values, const char *n
 	return SPI_processed;
 }
 
+uint64
+rx_spi_exec_kept(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types,
+				 Datum *values, const char *nulls, int expected)
+{
+	int			rc;
+
+	if (*plan == NULL)
+	{
+		SPIPlanPtr	made = SPI_prepare(sql, nargs, types);
+
+		if (made == NULL || SPI_keepplan(made) != 0)
+			elog(ERROR, "could not prepare: %s", sql);
+		*plan = made;
+	}
+	rc = SPI_execute_plan(*plan, values, nulls, false, 0);
+	if (rc != expected)
+		elog(ERROR, "unexpected SPI result %d for: %s", rc, sql);
+	return SPI_processed;
+}
+
 Datum
 rx_spi_get(uint64 row, int col, bool *isnull)
 {

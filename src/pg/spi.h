@@ -35,6 +35,13 @@ extern void rx_spi_close(RxSpi *spi);
 extern uint64 rx_spi_exec(const char *sql, int nargs, Oid *types, Datum *values,
 						  const char *nulls, int expected);
 
+/*
+ * The same with a plan that is made once per process and kept in *plan: for
+ * what runs for every event.  The statement and its types must never change.
+ */
+extern uint64 rx_spi_exec_kept(SPIPlanPtr *plan, const char *sql, int nargs, Oid *types,
+							   Datum *values, const char *nulls, int expected);
+
 /* Column col (1-based) of the row-th row; *isnull may be NULL. */
 extern Datum rx_spi_get(uint64 row, int col, bool *isnull);
 

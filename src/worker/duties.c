@@ -4,11 +4,15 @@
  */
 #include "reflex.h"
 
+#include "effect/effect.h"
 #include "event/event.h"
+#include "rules/rules.h"
 #include "worker/worker_int.h"
 
 const RxDuty *const rx_duties[] = {
 	&rx_delivery_duty,
+	&rx_rules_duty,
+	&rx_effects_duty,
 };
 
 const int	rx_n_duties = lengthof(rx_duties);
