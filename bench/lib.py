@@ -6,6 +6,7 @@ import os
 import re
 import statistics
 import subprocess
+import time
 
 BIN = os.environ["BENCH_BIN"]
 SECONDS = int(os.environ["BENCH_SECONDS"])
@@ -19,7 +20,8 @@ PAYLOAD = ('{"order": 1042, "customer": "c-5518", "total": 129.95, "currency": "
 
 # What reflex is measured against: the columns of the log, one unique index.
 BARE = """
-CREATE TABLE IF NOT EXISTS bare (LIKE reflex_internal.event);
+DROP TABLE IF EXISTS bare;
+CREATE TABLE bare (LIKE reflex_internal.event);
 ALTER TABLE bare ALTER seq ADD GENERATED ALWAYS AS IDENTITY;
 CREATE UNIQUE INDEX bare_seq ON bare (seq);
 """
@@ -32,11 +34,20 @@ def bare_values(payload):
 
 def sql(text):
     """Runs SQL, each statement in its own transaction; returns the last column as a string."""
-    done = subprocess.run([BIN + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1"], input=text, text=True,
+    done = subprocess.run([BIN + "/psql", "-XqAt", "-v", "ON_ERROR_STOP=1"], input="SET client_min_messages = warning;\n" + text, text=True,
                           capture_output=True)
     if done.returncode != 0:
         raise SystemExit("psql failed: " + done.stderr)
     return done.stdout.strip()
+
+
+def settle():
+    """Waits until nobody writes WAL: what one run leaves to be done must not fall into the next."""
+    before = None
+    deadline = time.monotonic() + 60
+    while before != (now := sql("SELECT pg_current_wal_insert_lsn()")) and time.monotonic() < deadline:
+        before = now
+        time.sleep(0.2)
 
 
 class Run:
@@ -61,7 +72,7 @@ def pgbench(script, clients=1, seconds=SECONDS, transactions=None, variables=Non
 
 
 def publish_preload(n):
-    """At least n events in the log, in batches as large as one array may reasonably be."""
+    """At least n events in the log, in large batches."""
     event = f"jsonb_build_object('type', '{EVENT_TYPE}', 'source', '{SOURCE}', 'payload', '{PAYLOAD}'::jsonb)"
     batch = 10000
     one = f"SELECT count(*) FROM reflex.publish_many((SELECT jsonb_agg({event}) FROM generate_series(1, {batch})));\n"
@@ -91,13 +102,14 @@ def verdict(ratio, target, at_most=False):
 
 def compare(label, ours, theirs, target=None, at_most=False, unit="/s", pairs=PAIRS):
     """Runs both in turn and prints the medians, and the ratio of the pairs."""
-    results = []
-    for _ in range(pairs):
-        a = ours()
-        results.append((a, theirs()))
+    def side(work):
+        settle()
+        return work()
+
+    results = [(side(ours), side(theirs)) for _ in range(pairs)]
     ratios = [a / b for a, b in results]
     ratio = statistics.median(ratios)
-    ours_median, theirs_median = (statistics.median(side) for side in zip(*results))
+    ours_median, theirs_median = (statistics.median(rates) for rates in zip(*results))
     print(f"  {label:32}{ours_median:>12,.0f}{unit:2}{theirs_median:>12,.0f}{unit:2}"
           f"   {ratio:.2f} ({min(ratios):.2f} - {max(ratios):.2f}){verdict(ratio, target, at_most)}", flush=True)
     return ratio

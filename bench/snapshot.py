@@ -57,4 +57,5 @@ def main():
     measure("SKIP LOCKED", delete, QUEUE_EVENTS, None)
 
 
-main()
+if __name__ == "__main__":
+    main()
