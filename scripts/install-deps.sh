@@ -88,15 +88,18 @@ want_lint()
 # for as long as the installation takes.
 install_packages()
 {
-	local note=/etc/postgresql-common/createcluster.d/reflex.conf status=0
+	local note=/etc/postgresql-common/createcluster.d/reflex.conf status=0 log
 
+	log=$(mktemp)
 	say "installing: ${missing[*]}"
 	as_root mkdir -p "$(dirname "$note")"
 	echo 'create_main_cluster = false' | as_root tee "$note" >/dev/null
 	as_root apt-get update -qq &&
 		as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l \
-			apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null || status=$?
+			apt-get install -qq -y --no-install-recommends "${missing[@]}" >"$log" 2>&1 || status=$?
 	as_root rm -f "$note"
+	[ "$status" -eq 0 ] || tail -n 20 "$log"
+	rm -f "$log"
 	[ "$status" -eq 0 ] || die "installing packages failed"
 }
 

@@ -37,6 +37,7 @@
 #include "utils/snapmgr.h"
 
 #define BATCH 256
+#define LOCK_TIMEOUT "20ms"
 
 static RxHttp *http;
 static MemoryContext calls;		/* RxAttempt and what hangs on it */
@@ -137,36 +138,62 @@ recover(void)
 	subscription = id;
 }
 
+/* When the first call that has ended may be settled. */
+static int64
+ended_due(void)
+{
+	dlist_iter	iter;
+	int64		due = RX_NEVER;
+
+	dlist_foreach(iter, &ended)
+		due = Min(due, dlist_container(RxAttempt, link, iter.cur)->not_before);
+	return due;
+}
+
 static int
 first_ended(RxAttempt **batch)
 {
+	int64		now = rx_clock_mono();
 	dlist_iter	iter;
 	int			n = 0;
 
 	dlist_foreach(iter, &ended)
 	{
+		RxAttempt  *call = dlist_container(RxAttempt, link, iter.cur);
+
 		if (n == BATCH)
 			break;
-		batch[n++] = dlist_container(RxAttempt, link, iter.cur);
+		if (call->not_before > now)
+			continue;
+		call->not_before = 0;
+		batch[n++] = call;
 	}
 	return n;
 }
 
-/* Returns whether there is more of it. */
-static bool
+/* Nobody's lock may hold up this worker: see settle.c. */
+static void
+do_not_wait(void)
+{
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static void
 settle(void)
 {
 	RxAttempt	   *batch[BATCH];
 	int			n = first_ended(batch);
 
 	if (n == 0)
-		return false;
+		return;
 	begin();
+	do_not_wait();
 	n = rx_effect_settle(batch, n);
 	commit();
 	for (int i = 0; i < n; i++)
-		free_call(batch[i]);
-	return !dlist_is_empty(&ended);
+		if (batch[i]->not_before == 0)
+			free_call(batch[i]);
 }
 
 /* What a claim that was not committed has left. */
@@ -249,25 +276,25 @@ may_claim(void)
 static bool
 step(void)
 {
-	bool		more;
+	bool		more = false;
 
 	turn = CurrentMemoryContext;
 	if (subscription == 0)
 		recover();
 	collect();
-	more = settle();
+	settle();
 	apply_policy();				/* says how many slots there are */
 	if (may_claim())
-		more |= claim();
-	return more || !dlist_is_empty(&ended);
+		more = claim();
+	return more || ended_due() <= rx_clock_mono();
 }
 
 static int64
 next_due(void)
 {
-	if (subscription == 0 || !dlist_is_empty(&ended))
+	if (subscription == 0)
 		return 0;
-	return rx_http_free_slots(http) > 0 ? rx_subscription_due(subscription) : RX_NEVER;
+	return Min(ended_due(), rx_http_free_slots(http) > 0 ? rx_subscription_due(subscription) : RX_NEVER);
 }
 
 static int

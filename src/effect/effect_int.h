@@ -63,6 +63,7 @@ typedef struct RxAttempt
 	int			n_accept;
 	int			accept[RX_MAX_ACCEPT];	/* statuses besides 2xx that are fine */
 	RxHttpAnswer *answer;		/* once ended; NULL: could not be started */
+	int64		not_before;		/* settling was put off until then; 0: it was not */
 } RxAttempt;
 
 /* A request ready to be sent, and what of it must be wiped after that. */

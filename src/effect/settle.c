@@ -7,9 +7,15 @@
  * together; everything else runs in a subtransaction of its own, so that one
  * kind's function that fails spoils nobody else's outcome.  Such a failure
  * counts as a failed attempt of its effect.
+ *
+ * A function that would have to wait (its session's turn belongs to an app that
+ * idles in its transaction) does not: the duty sets a short lock_timeout, and
+ * an outcome that runs into it is put off and tried again.  The answer is kept
+ * meanwhile, and the other calls go on.
  */
 #include "reflex.h"
 
+#include "base/clock.h"
 #include "catalog/pg_type.h"
 #include "effect/effect_int.h"
 #include "pg/spi.h"
@@ -18,6 +24,9 @@
 
 /* Subtransactions that write, in one transaction: more overflow the cache that all snapshots read. */
 #define MAX_ALONE 50
+
+/* How long an outcome that had to wait is put off. */
+#define PUT_OFF_US (RX_USECS_PER_SEC / 10)
 
 typedef struct Settlement
 {
@@ -126,13 +135,34 @@ settle_as_failed(void *arg)
 	give_back(arg);
 }
 
+/* Is this the kind of failure that has nothing to do with the outcome itself? */
+static bool
+passes_by_itself(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED;
+}
+
 static void
+put_off(RxAttempt *call)
+{
+	call->not_before = rx_clock_mono() + PUT_OFF_US;
+	(void) rx_extend(&call->token, RX_EFFECT_LEASE_US);
+}
+
+/* False when it was put off. */
+static bool
 settle_apart(Settlement *s)
 {
 	ErrorData  *error = rx_try(settle_alone, s);
 
 	if (error == NULL)
-		return;
+		return true;
+	if (passes_by_itself(error))
+	{
+		put_off(s->call);
+		return false;
+	}
 	s->verdict = (RxVerdict) {
 		.kind = RX_VERDICT_RETRY,
 		.delay_us = -1,
@@ -141,6 +171,7 @@ settle_apart(Settlement *s)
 	error = rx_try(settle_as_failed, s);
 	if (error)
 		ReThrowError(error);
+	return true;
 }
 
 static void
@@ -198,13 +229,15 @@ describe(const Settlement *s, RxOutcome *outcome)
 
 /*
  * Within a transaction.  Settles calls from the front of the array and returns
- * how many; the caller forgets them once it has committed.
+ * how many; the caller forgets them once it has committed, but for those that
+ * were put off (not_before).
  */
 int
 rx_effect_settle(RxAttempt **calls, int n)
 {
 	RxToken    *tokens = palloc(n * sizeof(RxToken));
 	RxOutcome  *outcomes = palloc(n * sizeof(RxOutcome));
+	int			n_outcomes = 0;
 	int			n_tokens = 0;
 	int			n_alone = 0;
 	int			i;
@@ -218,14 +251,15 @@ rx_effect_settle(RxAttempt **calls, int n)
 			tokens[n_tokens++] = calls[i]->token;
 		else
 		{
-			settle_apart(&s);
 			n_alone++;
+			if (!settle_apart(&s))
+				continue;
 		}
-		describe(&s, &outcomes[i]);
+		describe(&s, &outcomes[n_outcomes++]);
 	}
 	if (n_tokens > 0)
 		rx_ack(tokens, n_tokens, NULL);
-	rx_effect_record_outcomes(outcomes, i);
+	rx_effect_record_outcomes(outcomes, n_outcomes);
 	return i;
 }
 

@@ -249,7 +249,7 @@ rx_log_append(RxLogId log, const RxEntry *entry, pg_uuid_t *id)
 	values[RX_COL_TYPE] = CStringGetTextDatum(entry->type);
 	values[RX_COL_SOURCE] = text_or_null(entry->source, &isnull[RX_COL_SOURCE]);
 	values[RX_COL_SESSION] = text_or_null(entry->session, &isnull[RX_COL_SESSION]);
-	values[RX_COL_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetUserId(), false));
+	values[RX_COL_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
 	values[RX_COL_PAYLOAD] = JsonbPGetDatum(entry->payload);
 	isnull[RX_COL_META] = entry->meta == NULL;
 	values[RX_COL_META] = entry->meta ? JsonbPGetDatum(entry->meta) : (Datum) 0;

@@ -263,6 +263,8 @@ run_part(int i, Part part)
 	volatile bool more = false;
 
 	pg_atomic_write_u32(&seat->duty, i + 1);
+	/* What now() says in the transactions of this part. */
+	SetCurrentStatementStartTimestamp();
 	pgstat_report_activity(STATE_RUNNING, rx_duties[i]->name);
 	MemoryContextSwitchTo(scratch);
 	PG_TRY();

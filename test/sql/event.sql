@@ -136,6 +136,13 @@ SELECT type, attempt FROM j2;
 SELECT reflex.ack(token) FROM j;
 SELECT clock_advance(2000000);
 SELECT count(*) FROM reflex.receive('l');
+-- (the worker may have been faster than receive, and not have committed yet)
+DO $$ BEGIN
+  FOR i IN 1 .. 1000 LOOP
+    EXIT WHEN EXISTS (SELECT FROM reflex.dlq_list('l'));
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+END $$;
 SELECT type, attempts, error FROM reflex.dlq_list('l');
 SELECT reflex.ack(token) FROM j2;
 

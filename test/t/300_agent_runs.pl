@@ -243,6 +243,30 @@ is(@asked - $before, 1, 'is the only one');
 is($asked[-1]{body}{messages}[0]{content}, '{"a": 1}',
 	'JSON is sent as JSON');
 
+# An app that idles in its transaction has its session's turn: the answer waits
+# for it, the worker and everybody else do not.
+my $app = $node->background_psql('postgres');
+$app->query_safe(
+	"BEGIN; SELECT reflex.publish('typing', session => 'held')");
+my $held = $node->safe_psql('postgres',
+	q{SELECT reflex.run_agent('text', '"held"', session => 'held')});
+ok( $node->poll_query_until(
+		'postgres',
+		'SELECT count(*) = 1 FROM reflex_internal.effect_attempt'
+		  . " WHERE seq = (SELECT max(seq) FROM reflex_internal.effect)"),
+	'a run in a session that is held');
+$run = $node->safe_psql('postgres',
+	q{SELECT reflex.run_agent('text', '"free"', session => 'free')});
+ends_as($run, 'completed', 'does not hold up another');
+is( $node->safe_psql(
+		'postgres', "SELECT reflex.run_result('$held')->>'status'"),
+	'running', 'its answer waits');
+$app->query_safe('COMMIT');
+ends_as($held, 'completed', 'and is taken when the session is free');
+is(scalar(grep { $_->{body}{messages}[0]{content} eq 'held' } @{ $model->requests('text') }),
+	1, 'it was asked for once');
+$app->quit;
+
 # Each sees his own.
 $node->safe_psql('postgres',
 	"SET ROLE app; SELECT reflex.run_agent('text', '1')");
