@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# run.sh [--seconds N] [--pairs N] [--only NAME]...: measures reflex against
-# the cheapest thing PostgreSQL itself can do.
+# run.sh [--seconds N] [--pairs N] [--only NAME]... [--set NAME=VALUE]...:
+# measures reflex against the cheapest thing PostgreSQL itself can do.
 #
 #   --seconds N   length of one run (1)
 #   --pairs N     how often each pair of runs is repeated (5)
 #   --only NAME   only this measurement; may be given several times
+#   --set NAME=VALUE  a setting of the server, to see what it costs or brings:
+#                 --set reflex.workers_per_database=0
 #
 # Measurements: publish, publish_many, receive, reaction, wal, snapshot.
 # docs/performance.md says what they are and what they have shown.
@@ -18,13 +20,14 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib.sh"
 
 all=(publish publish_many receive reaction wal snapshot)
-only=()
+only=() settings=()
 seconds=1 pairs=5
 while [ $# -gt 0 ]; do
 	case $1 in
 		--seconds) seconds=${2:-} && shift ;;
 		--pairs) pairs=${2:-} && shift ;;
 		--only) only+=("${2:-}") && shift ;;
+		--set) settings+=("${2:-}") && shift ;;
 		-h | --help) help_of "$0"; exit ;;
 		*) die "unknown option \"$1\"; see --help" ;;
 	esac
@@ -55,6 +58,7 @@ server_init "$work/server" <<-CONF
 	checkpoint_timeout = 1h
 	max_connections = 100
 	reflex.allowed_hosts = '127.0.0.1'
+	$(printf '%s\n' "${settings[@]}")
 CONF
 server_start "$work/server"
 db "$work/server" -c 'CREATE DATABASE bench'
