@@ -42,7 +42,7 @@ delivery_due(void)
 	int64		due = next_upkeep;
 	RxDb	   *db = rx_db_in_use();
 
-	if (db && pg_atomic_read_u32(&db->wanted) != 0)
+	if (db && pg_atomic_read_u64(&db->wanted) != 0)
 		return 0;
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 	{
@@ -72,10 +72,13 @@ delivery_due(void)
 static void
 make_children(RxDb *db)
 {
-	bool		wanted = pg_atomic_exchange_u32(&db->wanted, 0) != 0;
+	uint64		wanted = pg_atomic_exchange_u64(&db->wanted, 0);
 
-	if (!wanted && rx_log_next(RX_LOG_EVENT) <= 1 && rx_log_next(RX_LOG_EFFECT) <= 1)
+	if (wanted == 0 && rx_log_next(RX_LOG_EVENT) <= 1 && rx_log_next(RX_LOG_EFFECT) <= 1)
 		return;
+	if (wanted >> 32 == RX_CHILD_DELAYED)
+		rx_delayed_make_child((uint32) wanted);
+	rx_dedupe_make_children(db);
 	rx_journal_ensure_child(db);
 	for (int log = 0; log < RX_N_LOGS; log++)
 	{
@@ -84,6 +87,17 @@ make_children(RxDb *db)
 		rx_log_ensure_child(log, RX_CHILD_OF(next));
 		rx_log_ensure_child(log, RX_CHILD_OF(next + RX_CHILD_START(1) / 2));
 	}
+}
+
+/* What nobody needs any more; each in a transaction that does nothing else. */
+static void
+drop_old(void (*drop) (void))
+{
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	drop();
+	PopActiveSnapshot();
+	CommitTransactionCommand();
 }
 
 static void
@@ -112,14 +126,17 @@ delivery_step(void)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	db = rx_db();
-	upkeep = now >= next_upkeep || pg_atomic_read_u32(&db->wanted) != 0;
+	upkeep = now >= next_upkeep || pg_atomic_read_u64(&db->wanted) != 0;
 	if (upkeep)
 		make_children(db);
 	expire_all(db);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	if (upkeep)
-		next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);
+	if (!upkeep)
+		return false;
+	drop_old(rx_dedupe_drop_old);
+	drop_old(rx_delayed_drop_old);
+	next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);
 	return false;
 }
 
