@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "event/event_int.h"
-#include "miscadmin.h"
 #include "pg/duty.h"
 #include "utils/snapmgr.h"
 
@@ -24,6 +23,16 @@ static void
 delivery_start(void)
 {
 	next_upkeep = 0;
+}
+
+/*
+ * Not by the database's oid: what an extension that was dropped has left in
+ * shared memory bears the same, and nobody could settle it any more.
+ */
+static bool
+is_ours(const RxSub *sub, const RxDb *db)
+{
+	return sub->id != 0 && &rx_shared->dbs[sub->db] == db;
 }
 
 /* The earliest timer of this database's subscriptions. */
@@ -39,7 +48,7 @@ delivery_due(void)
 	{
 		RxSub	   *sub = &rx_shared->subs[i];
 
-		if (sub->id == 0 || rx_shared->dbs[sub->db].database != MyDatabaseId)
+		if (!is_ours(sub, db))
 			continue;
 		LWLockAcquire(&sub->lock, LW_SHARED);
 		if (sub->ready && !pairingheap_is_empty(&sub->timers))
@@ -97,14 +106,14 @@ drop_old(bool (*drop) (void))
 }
 
 static void
-expire_all(void)
+expire_all(RxDb *db)
 {
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 	{
 		RxSub	   *sub = &rx_shared->subs[i];
 		RxSubInfo  *info;
 
-		if (sub->id == 0 || rx_shared->dbs[sub->db].database != MyDatabaseId)
+		if (!is_ours(sub, db))
 			continue;
 		info = rx_sub_by_id(sub->id);
 		if (info && rx_sub_attach(info) == sub)
@@ -125,7 +134,7 @@ delivery_step(void)
 	upkeep = now >= next_upkeep || pg_atomic_read_u64(&db->wanted) != 0;
 	if (upkeep)
 		make_children(db);
-	expire_all();
+	expire_all(db);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	if (!upkeep)
