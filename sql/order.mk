@@ -16,8 +16,10 @@ SQL_CODE = \
 	sql/json/schema.sql \
 	sql/event/publish.sql \
 	sql/event/types.sql \
+	sql/event/delayed.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
+	sql/event/move.sql \
 	sql/event/dead_letter.sql \
 	sql/event/replay.sql \
 	sql/effect/secret.sql \

@@ -34,6 +34,7 @@ CREATE TABLE reflex_internal.subscription (
     types text[],
     filter jsonb,
     ordered boolean NOT NULL DEFAULT false,
+    paused boolean NOT NULL DEFAULT false,
     start_position bigint NOT NULL DEFAULT 0,
     start_holes bigint[],                       -- bounds of ranges below it that were still held
     max_attempts integer,
@@ -97,3 +98,36 @@ CREATE TABLE reflex_internal.event_type (
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
 );
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.event_type', '');
+
+-- Keys of publish(dedupe_key => ...) in children by day (src/event/dedupe.c).
+CREATE TABLE reflex_internal.dedupe (
+    day integer NOT NULL,               -- since 1970-01-01
+    log smallint NOT NULL,
+    key text NOT NULL,
+    at timestamptz NOT NULL,
+    id uuid NOT NULL                    -- of the entry that the key was first used with
+) PARTITION BY LIST (day);
+
+-- Events that are due later, in children by due time (src/event/delayed.c).
+CREATE TABLE reflex_internal.delayed (
+    due timestamptz NOT NULL,
+    no bigint NOT NULL,
+    at timestamptz NOT NULL,            -- when it was published
+    node smallint NOT NULL,
+    type text NOT NULL,
+    source text,
+    session text,
+    role text NOT NULL,
+    payload jsonb NOT NULL,
+    meta jsonb
+) PARTITION BY RANGE (due);
+
+CREATE TABLE reflex_internal.delayed_done (
+    due timestamptz NOT NULL,
+    no bigint NOT NULL,
+    seq bigint,                         -- its position in the log; null: cancelled
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+) PARTITION BY RANGE (due);
+
+CREATE SEQUENCE reflex_internal.delayed_no;
+SELECT pg_catalog.pg_extension_config_dump('reflex_internal.delayed_no', '');

@@ -30,9 +30,11 @@
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "nodes/pg_list.h"
+#include "pg/wakeup.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
+#include "utils/relcache.h"
 #include "utils/snapshot.h"
 
 /* Positions per child table of a log (2^22), and per reservation on disk. */
@@ -82,7 +84,10 @@ typedef struct RxDb
 	RxCounter	counter[RX_N_LOGS];
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
-	pg_atomic_uint32 wanted;	/* somebody waits for the worker to make children */
+	pg_atomic_uint64 wanted;	/* child that somebody waits for: RxChildKind << 32 | number */
+	pg_atomic_uint64 delayed_due;	/* earliest due time not looked at; 0: look at all */
+	pg_atomic_uint32 quiet;		/* 1: no rule wants events, publishers wake nobody for them */
+	bool		dedupe_used;	/* keys are in use: the worker makes their children ahead */
 } RxDb;
 
 typedef enum RxLeaseState
@@ -179,18 +184,37 @@ extern RxLease *rx_lease_alloc(void);	/* NULL when the pool is empty; state CLAI
 extern void rx_lease_free(RxLease *lease);
 extern void rx_shared_require_read_committed(void);
 extern void rx_db_resync(RxDb *db); /* under no lock; see install_block */
-extern bool rx_child_made_by_worker(const char *name);
 
-/* ---- session.c ---- */
-extern bool rx_session_take(RxLogId log, const char *session);
-extern void rx_session_init(void);
+/* ---- children.c ---- */
+typedef enum RxChildKind
+{
+	RX_CHILD_NONE,
+	RX_CHILD_CURRENT,			/* of the logs and the journal */
+	RX_CHILD_DEDUPE,
+	RX_CHILD_DELAYED
+} RxChildKind;
+extern bool rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number);
+extern bool rx_child_lock(const char *parent, const char *name);
+extern void rx_child_drop(const char *name);
+
+/* ---- turn.c ---- */
+typedef enum RxTurnKind
+{
+	RX_TURN_SESSION,
+	RX_TURN_DEDUPE
+} RxTurnKind;
+extern bool rx_turn_take(RxTurnKind kind, RxLogId log, const char *name);
+extern bool rx_turn_is_taken(RxTurnKind kind, RxLogId log, const char *name);
+extern void rx_turn_init(void);
 
 /* ---- positions.c ---- */
 extern int64 rx_position_next(RxLogId log, bool fresh, TimestampTz *created_at, int *node);
 extern void rx_position_view(RxDb *db, RxLogId log, RxView *view);
 extern bool rx_position_held_all(const RxDb *db, RxLogId log, const RxRange *ranges, int n);
 extern bool rx_position_mine(void);
-extern void rx_position_release(void);
+extern void rx_position_release(bool committed);
+extern void rx_position_release_late(void);
+extern void rx_position_init(void);
 
 /* ---- log.c ---- */
 enum							/* columns of a log table, from 0 */
@@ -204,6 +228,7 @@ extern bool rx_log_scan(RxLogId log, RxRange range, Snapshot snapshot,
 extern void rx_log_ensure_child(RxLogId log, int64 child);
 extern void rx_log_record(RxLogId log, Datum *values, bool *isnull, RxRecord *record);
 extern RxIdKind rx_log_id_kind(RxLogId log);
+extern void rx_log_index_row(Relation rel, HeapTuple tuple, Datum *values, bool *isnull);
 
 /* ---- subscription.c ---- */
 typedef struct RxSubInfo
@@ -213,6 +238,7 @@ typedef struct RxSubInfo
 	RxLogId		log;
 	bool		retry_only;
 	bool		system;
+	bool		paused;			/* hands out nothing */
 	int			n_types;
 	char	  **types;
 	int			max_attempts;	/* 0: as the setting says; like the next two */
@@ -232,6 +258,12 @@ extern bool rx_sub_wants(const RxSubInfo *info, const char *type, int len);
 extern void rx_sub_caches_reset(void);
 extern void rx_sub_catalog_changed(void);
 
+/* ---- wait.c ---- */
+extern void rx_wait_wake(const RxSub *sub);
+extern void rx_wait_wake_log(const RxDb *db, RxLogId log);
+extern void rx_wait_for(RxSubInfo *info, RxSub *sub, int64 until);
+extern void rx_wait_init(void);
+
 /* ---- lease.c: under RxSub.lock unless said otherwise ---- */
 extern void rx_lease_out(RxSub *sub, RxLease *lease, int64 due);
 extern void rx_lease_return(RxSub *sub, RxLease *lease);
@@ -245,6 +277,7 @@ extern RxLease *rx_lease_claim_fresh(RxSub *sub, const RxView *view, int64 want,
 extern void rx_lease_claim_done(RxSub *sub, RxRange unread);
 extern void rx_lease_pin(RxSub *sub, RxLease *lease, int bit);
 extern void rx_lease_unpin(RxSub *sub, RxLease *lease, int bit);
+extern void rx_lease_skip(RxSub *sub, int64 before);
 extern void rx_lease_settle_holes(RxSub *sub, const RxView *view);
 extern RxLease *rx_lease_expired(RxSub *sub, int64 now);
 extern int	rx_lease_compare(const pairingheap_node *a, const pairingheap_node *b, void *arg);
@@ -286,6 +319,8 @@ extern bool rx_journal_compact(void);
 typedef void (*RxRowEmit) (RxSubInfo *info, Datum *values, bool *isnull, int attempt,
 						   const RxToken *token, void *arg);
 extern int	rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *arg);
+extern int	rx_receive_wait(const char *name, int max, int64 lease_us, int64 wait_us,
+							RxRowEmit emit, void *arg);
 
 /* ---- settle.c ---- */
 extern void rx_settle_reserve(void);
@@ -298,6 +333,22 @@ extern bool rx_settle_pending(void);
 
 /* ---- type.c ---- */
 extern void rx_type_check(const RxEntry *entry);
+extern const RxXactHooks rx_type_hooks;
+
+/* ---- dedupe.c, delayed.c ---- */
+typedef void (*RxAppend) (RxLogId log, const RxEntry *entry, void *arg, pg_uuid_t *id);
+extern void rx_dedupe_append(RxLogId log, const char *key, RxAppend append, const RxEntry *entry,
+							 void *arg, pg_uuid_t *id);
+extern void rx_dedupe_make_children(RxDb *db);
+extern bool rx_dedupe_drop_old(void);	/* true: one was dropped, there may be more */
+extern void rx_delayed_append(const RxEntry *entry, TimestampTz due, pg_uuid_t *id);
+extern void rx_delayed_make_child(int64 number);
+extern bool rx_delayed_drop_old(void);
+extern const RxXactHooks rx_delayed_hooks;
+
+/* ---- retain.c ---- */
+extern bool rx_retain_drop_old(void);
+extern void rx_retain_move_on(void);
 
 /* ---- dead_letter.c ---- */
 extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error);

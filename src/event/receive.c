@@ -222,6 +222,14 @@ receive_all(Receiver *r)
 	}
 }
 
+/* When one waiter has taken its fill and something is left, it wakes the next. */
+static void
+pass_on(const Receiver *r)
+{
+	if (r->n == r->max && rx_subscription_due(r->info->id) == 0)
+		rx_wait_wake(r->sub);
+}
+
 int
 rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *arg)
 {
@@ -236,10 +244,31 @@ rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *
 	r.db = rx_db();
 	r.sub = rx_sub_attach(info);
 	rx_settle_expire(info, r.sub);
+	if (info->paused)
+		return 0;
 	r.due = rx_clock_mono() + lease_us;
 	rx_position_view(r.db, info->log, &r.view);
 	receive_all(&r);
+	pass_on(&r);
 	return r.n;
+}
+
+/* The same, and if there is nothing, again until there is or the time is up. */
+int
+rx_receive_wait(const char *name, int max, int64 lease_us, int64 wait_us, RxRowEmit emit, void *arg)
+{
+	int64		until = rx_clock_mono() + wait_us;
+
+	for (;;)
+	{
+		/* Looked up anew each time: it may have been altered or dropped meanwhile. */
+		RxSubInfo  *info = rx_sub_by_id(rx_subscription_id(name, false));
+		int			n = rx_receive_each(info, max, lease_us, emit, arg);
+
+		if (n > 0 || rx_clock_mono() >= until)
+			return n;
+		rx_wait_for(info, rx_sub_attach(info), until);
+	}
 }
 
 /* ---- for workers: an array of copies ---- */
@@ -279,6 +308,16 @@ rx_receive(int32 subscription, int max, int64 lease_us, RxDelivery **out)
 	rx_receive_each(rx_sub_require(subscription), max, lease_us, collect, &c);
 	*out = c.items;
 	return c.n;
+}
+
+void
+rx_subscription_skip(int32 subscription, int64 before)
+{
+	RxSub	   *sub = rx_sub_attach(rx_sub_require(subscription));
+
+	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+	rx_lease_skip(sub, before);
+	LWLockRelease(&sub->lock);
 }
 
 /* ---- when is there something? ---- */

@@ -86,6 +86,7 @@ read_info(uint64 row)
 	info->retry_base_us = interval_us(value, isnull);
 	value = rx_spi_get(row, 9, &isnull);
 	info->retry_max_us = interval_us(value, isnull);
+	info->paused = DatumGetBool(rx_spi_get(row, 10, NULL));
 	return info;
 }
 
@@ -105,7 +106,7 @@ load_infos(RxDb *db)
 
 	rx_spi_open(&spi);
 	n = rx_spi_exec("SELECT id, name, log, retry_only, system, types, max_attempts,"
-					" retry_base_delay, retry_max_delay FROM reflex_internal.subscription ORDER BY id",
+					" retry_base_delay, retry_max_delay, paused FROM reflex_internal.subscription ORDER BY id",
 					0, NULL, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 row = 0; row < n; row++)
 	{
@@ -333,6 +334,7 @@ end_transaction(bool committed)
 	changed_here = false;
 	infos_version = 0;
 	pg_atomic_fetch_add_u32(&infos_db->catalog_version, 1);
+	pg_atomic_write_u32(&infos_db->quiet, 0);
 	while (n_dropped > 0)
 	{
 		n_dropped--;
@@ -344,6 +346,20 @@ end_transaction(bool committed)
 const RxXactHooks rx_subscription_hooks = {
 	.at_end = end_transaction,
 };
+
+uint32
+rx_catalog_version(void)
+{
+	RxDb	   *db = rx_db_in_use();
+
+	return db ? pg_atomic_read_u32(&db->catalog_version) : 0;
+}
+
+void
+rx_event_interest(bool wanted)
+{
+	pg_atomic_write_u32(&rx_db()->quiet, wanted ? 0 : 1);
+}
 
 /*
  * What processes keep of the catalog has changed: this transaction reads it
@@ -357,7 +373,7 @@ rx_sub_catalog_changed(void)
 	infos_version = 0;
 }
 
-/* subscriptions_changed() - called by the SQL that writes them */
+/* subscriptions_changed() - called by the SQL that writes them (or rules) */
 REFLEX_FUNCTION(reflex_subscriptions_changed)
 {
 	rx_sub_catalog_changed();

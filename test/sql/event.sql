@@ -16,8 +16,9 @@ SELECT reflex.publish('');
 SELECT reflex.publish(repeat('x', 256));
 SELECT reflex.publish('a', '{}', meta => '[]');
 SELECT reflex.publish('a', to_jsonb(repeat('x', 2000000)));
-SELECT reflex.publish('a', dedupe_key => 'k');
-SELECT reflex.publish('a', deliver_at => now());
+SELECT reflex.publish('a', dedupe_key => '');
+SELECT reflex.publish('a', deliver_at => 'infinity');
+SELECT reflex.publish_many('[{"type": "a", "deliver_at": "soon"}]');
 SELECT reflex.publish_many('{"type": "a"}');
 SELECT reflex.publish_many('[{"type": "a"}, 5]');
 SELECT reflex.publish_many('[{"type": "a"}, {"payload": 1}]');
@@ -41,7 +42,8 @@ SELECT * FROM reflex.receive('reflex.rules');
 SELECT * FROM reflex.receive('all', 0);
 SELECT * FROM reflex.receive('all', lease => '-1 s');
 SELECT * FROM reflex.receive('all', lease => '25 h');
-SELECT * FROM reflex.receive('all', wait => '1 s');
+SELECT * FROM reflex.receive('all', wait => '61 s');
+SELECT * FROM reflex.receive('all', wait => '20 ms');
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT * FROM reflex.receive('all');
 ROLLBACK;
@@ -158,6 +160,28 @@ SELECT reflex.subscribe('late', start_at => now()::text);
 SELECT reflex.publish('k') IS NOT NULL;
 SELECT type FROM reflex.receive('late', 10);
 SELECT type FROM reflex.receive('l', 10);
+
+-- pausing, and moving along the log
+SELECT reflex.pause('nobody');
+SELECT reflex.rewind('nobody', now());
+SELECT reflex.rewind('late', '00000000-0000-7000-8000-000000000000'::uuid);
+SELECT reflex.rewind('reflex.rules', now());
+SELECT reflex.publish('p1') AS p1 \gset
+SELECT reflex.publish('p2') AS p2 \gset
+SELECT reflex.pause('late');
+SELECT type FROM reflex.receive('late', 10, wait => '10 ms');
+SELECT reflex.resume('late');
+SELECT type, reflex.ack(token) FROM reflex.receive('late', 10);
+SELECT reflex.rewind('late', :'p2'::uuid);
+SELECT type, attempt FROM reflex.receive('late', 10);
+SELECT reflex.rewind('late', '-infinity'::timestamptz);
+SELECT count(*) > 10 AS many FROM reflex.receive('late', 1000);
+SELECT reflex.skip_to('late', :'p1'::uuid);
+SELECT type, attempt FROM reflex.receive('late', 1);
+SELECT reflex.skip_to('late', clock_timestamp());
+SELECT type FROM reflex.receive('late', 10);
+SELECT reflex.publish('p3') IS NOT NULL;
+SELECT type FROM reflex.receive('late', 10);
 
 -- what can't be: two-phase commit of a publisher
 BEGIN;
