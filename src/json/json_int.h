@@ -157,13 +157,37 @@ extern void rx_schema_refuse(const char *path, const char *keyword, const char *
 
 /* ---- operands.c: see rx_keywords ---- */
 typedef void RxCompile(RxCompiler *c, RxNode *node, const RxKeyword *keyword, JsonbValue *value);
-extern RxCompile rx_compile_additional_items, rx_compile_anchor, rx_compile_any, rx_compile_contains_bound,
-			rx_compile_count, rx_compile_definitions, rx_compile_dependencies, rx_compile_else, rx_compile_flag,
-			rx_compile_format, rx_compile_id, rx_compile_if, rx_compile_items, rx_compile_names,
-			rx_compile_number, rx_compile_pattern, rx_compile_pattern_properties, rx_compile_prefix,
-			rx_compile_properties, rx_compile_ref, rx_compile_rest, rx_compile_schema, rx_compile_schemas,
-			rx_compile_string, rx_compile_then, rx_compile_type, rx_compile_unevaluated, rx_compile_value,
-			rx_compile_values, rx_compile_dialect, rx_compile_boolean;
+extern RxCompile rx_compile_additional_items;
+extern RxCompile rx_compile_anchor;
+extern RxCompile rx_compile_any;
+extern RxCompile rx_compile_boolean;
+extern RxCompile rx_compile_contains_bound;
+extern RxCompile rx_compile_count;
+extern RxCompile rx_compile_definitions;
+extern RxCompile rx_compile_dependencies;
+extern RxCompile rx_compile_dialect;
+extern RxCompile rx_compile_else;
+extern RxCompile rx_compile_flag;
+extern RxCompile rx_compile_format;
+extern RxCompile rx_compile_id;
+extern RxCompile rx_compile_if;
+extern RxCompile rx_compile_items;
+extern RxCompile rx_compile_names;
+extern RxCompile rx_compile_number;
+extern RxCompile rx_compile_pattern;
+extern RxCompile rx_compile_pattern_properties;
+extern RxCompile rx_compile_prefix;
+extern RxCompile rx_compile_properties;
+extern RxCompile rx_compile_ref;
+extern RxCompile rx_compile_rest;
+extern RxCompile rx_compile_schema;
+extern RxCompile rx_compile_schemas;
+extern RxCompile rx_compile_string;
+extern RxCompile rx_compile_then;
+extern RxCompile rx_compile_type;
+extern RxCompile rx_compile_unevaluated;
+extern RxCompile rx_compile_value;
+extern RxCompile rx_compile_values;
 
 /* ---- resolve.c ---- */
 extern void rx_schema_resolve(RxCompiler *c);
@@ -184,13 +208,36 @@ extern int	rx_value_size(const JsonbValue *value);
 
 /* ---- applicators.c and assertions.c: see rx_keywords ---- */
 typedef bool RxCheckFn(RxVisit *visit, const RxCheck *check, const RxPlace *at, RxSeen *seen);
-extern RxCheckFn rx_check_all, rx_check_any, rx_check_contains, rx_check_dependencies, rx_check_if,
-			rx_check_items, rx_check_members, rx_check_names, rx_check_not, rx_check_one, rx_check_ref,
-			rx_check_unevaluated_items, rx_check_unevaluated_members;
-extern RxCheckFn rx_check_exclusive_maximum, rx_check_exclusive_minimum, rx_check_format, rx_check_max_items,
-			rx_check_max_length, rx_check_max_members, rx_check_maximum, rx_check_min_items,
-			rx_check_min_length, rx_check_min_members, rx_check_minimum, rx_check_multiple, rx_check_pattern,
-			rx_check_required, rx_check_type, rx_check_unique, rx_check_values;
+extern RxCheckFn rx_check_all;
+extern RxCheckFn rx_check_any;
+extern RxCheckFn rx_check_contains;
+extern RxCheckFn rx_check_dependencies;
+extern RxCheckFn rx_check_if;
+extern RxCheckFn rx_check_items;
+extern RxCheckFn rx_check_members;
+extern RxCheckFn rx_check_names;
+extern RxCheckFn rx_check_not;
+extern RxCheckFn rx_check_one;
+extern RxCheckFn rx_check_ref;
+extern RxCheckFn rx_check_unevaluated_items;
+extern RxCheckFn rx_check_unevaluated_members;
+extern RxCheckFn rx_check_exclusive_maximum;
+extern RxCheckFn rx_check_exclusive_minimum;
+extern RxCheckFn rx_check_format;
+extern RxCheckFn rx_check_max_items;
+extern RxCheckFn rx_check_max_length;
+extern RxCheckFn rx_check_max_members;
+extern RxCheckFn rx_check_maximum;
+extern RxCheckFn rx_check_min_items;
+extern RxCheckFn rx_check_min_length;
+extern RxCheckFn rx_check_min_members;
+extern RxCheckFn rx_check_minimum;
+extern RxCheckFn rx_check_multiple;
+extern RxCheckFn rx_check_pattern;
+extern RxCheckFn rx_check_required;
+extern RxCheckFn rx_check_type;
+extern RxCheckFn rx_check_unique;
+extern RxCheckFn rx_check_values;
 extern bool rx_values_equal(const JsonbValue *a, const JsonbValue *b);
 extern char *rx_type_names(int types);
 extern int	rx_type_by_name(const char *name, int len);
