@@ -77,6 +77,7 @@ typedef struct RxDb
 	Oid			database;		/* InvalidOid: free.  Written under the table's lock */
 	Oid			namespace;		/* of reflex_internal: a new one is a new life */
 	bool		ready;			/* counters are set; under lock */
+	bool		from_standby;	/* ... but may be out of date; under lock */
 	LWLock		lock;
 	RxCounter	counter[RX_N_LOGS];
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
