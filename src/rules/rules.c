@@ -73,6 +73,7 @@ static Doubt doubt;
 static int32 reading;			/* reflex.rules, 0 before the first step */
 static RxRuleSet rules;
 static MemoryContext rules_context; /* holds rules */
+static MemoryContext match_context; /* what matching one event needs */
 static MemoryContext scratch;	/* the worker's, outside transactions */
 
 static int64
@@ -194,15 +195,18 @@ static int
 fire_rules(const RxRecord *record)
 {
 	bool		guilty = is_guilty(reading, record->seq);
+	RxFilterRow row;
 	Jsonb	   *event = NULL;
 	int			fired = 0;
 
+	MemoryContextReset(match_context);
+	rx_filter_row_of_record(&row, record, match_context);
 	for (int i = 0; i < rules.n; i++)
 	{
 		const RxRule *rule = &rules.rules[i];
 		char	   *error;
 
-		if (!rx_rule_matches(rule, record))
+		if (!rx_rule_matches(rule, record, &row))
 			continue;
 		if (event == NULL)
 			event = rx_rule_event(record);
@@ -376,6 +380,7 @@ start(void)
 {
 	rx_rule_fire_init();
 	batch.context = AllocSetContextCreate(TopMemoryContext, "reflex rules batch", ALLOCSET_DEFAULT_SIZES);
+	match_context = AllocSetContextCreate(TopMemoryContext, "reflex rules match", ALLOCSET_DEFAULT_SIZES);
 	rules_context = AllocSetContextCreate(TopMemoryContext, "reflex rules", ALLOCSET_DEFAULT_SIZES);
 }
 

@@ -1,0 +1,304 @@
+/*
+ * filter_match.c
+ *		Does an event pass a filter?  See filter.h.
+ *
+ * Keywords are compared with case folded as lower() does it in the database's
+ * collation; ASCII letters are always folded as ASCII, so that plain text takes
+ * a plain loop and means the same in every collation.  The text of an object or
+ * array is that of the strings in it, of a string, number or boolean itself.
+ * (In the EUC encodings a keyword may also be found astride two characters.)
+ *
+ * Most of what can go wrong in a path is kept quiet by PostgreSQL, but not all:
+ * a payload nested deeply enough exhausts the stack.  Such an error is caught
+ * here, without a subtransaction: evaluating a path takes memory and nothing
+ * else that an abort would have to give back.
+ */
+#include "reflex.h"
+
+#include "catalog/pg_collation.h"
+#include "event/event_int.h"
+#include "event/filter_int.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/formatting.h"
+#include "utils/memutils.h"
+
+/* ---- text ---- */
+
+char *
+rx_filter_fold(const char *string, int len, int *folded_len)
+{
+	char	   *folded = palloc(len + 1);
+	unsigned char all = 0;
+
+	for (int i = 0; i < len; i++)
+	{
+		unsigned char ch = string[i];
+
+		all |= ch;
+		folded[i] = ch + ((unsigned char) (ch - 'A') < 26 ? 'a' - 'A' : 0);
+	}
+	folded[len] = '\0';
+	*folded_len = len;
+	if (IS_HIGHBIT_SET(all))
+	{
+		folded = str_tolower(folded, len, DEFAULT_COLLATION_OID);
+		*folded_len = (int) strlen(folded);
+	}
+	return folded;
+}
+
+static bool
+has_keyword(const RxFilter *filter, const char *string, int len)
+{
+	int			folded_len;
+	char	   *folded = rx_filter_fold(string, len, &folded_len);
+	bool		found = false;
+
+	for (int i = 0; i < filter->n && !found; i++)
+		found = strstr(folded, filter->keywords[i]) != NULL;
+	pfree(folded);
+	return found;
+}
+
+/* direct: the value was itself selected, and is not just within what was. */
+static bool
+value_has_keyword(const RxFilter *filter, const JsonbValue *value, bool direct)
+{
+	char	   *number;
+
+	if (value->type == jbvString)
+		return has_keyword(filter, value->val.string.val, value->val.string.len);
+	if (value->type == jbvBool && direct)
+		return has_keyword(filter, value->val.boolean ? "true" : "false", value->val.boolean ? 4 : 5);
+	if (value->type != jbvNumeric || !direct)
+		return false;
+	number = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+	return has_keyword(filter, number, (int) strlen(number));
+}
+
+/* Looks through all values; of an array of selected ones, those in it are direct. */
+static bool
+any_has_keyword(const RxFilter *filter, Jsonb *jb, bool selected)
+{
+	JsonbIterator *it = JsonbIteratorInit(&jb->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	int			depth = 0;
+
+	while ((token = JsonbIteratorNext(&it, &value, false)) != WJB_DONE)
+	{
+		if (token == WJB_BEGIN_ARRAY || token == WJB_BEGIN_OBJECT)
+			depth++;
+		else if (token == WJB_END_ARRAY || token == WJB_END_OBJECT)
+			depth--;
+		else if (token != WJB_KEY && value_has_keyword(filter, &value, selected && depth == 1))
+			return true;
+	}
+	return false;
+}
+
+/* ---- paths ---- */
+
+/* What an event may cause; a cancellation, or memory running out, it may not. */
+static bool
+is_caused_by_event(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_DATA_EXCEPTION || category == ERRCODE_PROGRAM_LIMIT_EXCEEDED ||
+		category == ERRCODE_FEATURE_NOT_SUPPORTED;
+}
+
+/* Within PG_CATCH: raises again what is not the event's fault. */
+static void
+take_error(RxFilterRow *row, MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (!is_caused_by_event(error))
+		PG_RE_THROW();
+	FlushErrorState();
+	row->error = error->message;
+}
+
+/* What a path's variables are taken from: an empty object. */
+static Jsonb *
+no_variables(uint32 *room)
+{
+	Jsonb	   *empty = (Jsonb *) room;
+
+	SET_VARSIZE(empty, offsetof(Jsonb, root.children));
+	empty->root.header = JB_FOBJECT;
+	return empty;
+}
+
+static void
+set_arg(FunctionCallInfo fcinfo, int i, Datum value)
+{
+	fcinfo->args[i].value = value;
+	fcinfo->args[i].isnull = false;
+}
+
+bool
+rx_filter_path(PGFunction function, JsonPath *path, RxFilterRow *row, bool silent, Datum *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	volatile bool found = false;
+	uint32		room[2];
+
+	PG_TRY();
+	{
+		LOCAL_FCINFO(fcinfo, 4);
+
+		InitFunctionCallInfoData(*fcinfo, NULL, 4, DEFAULT_COLLATION_OID, NULL, NULL);
+		set_arg(fcinfo, 0, JsonbPGetDatum(rx_filter_event(row)));
+		set_arg(fcinfo, 1, PointerGetDatum(path));
+		set_arg(fcinfo, 2, JsonbPGetDatum(no_variables(room)));
+		set_arg(fcinfo, 3, BoolGetDatum(silent));
+		*result = function(fcinfo);
+		found = !fcinfo->isnull;
+	}
+	PG_CATCH();
+	{
+		take_error(row, context);
+	}
+	PG_END_TRY();
+	return found;
+}
+
+/* ---- the kinds ---- */
+
+static bool
+is_listed(const RxFilter *filter, text *name)
+{
+	return name && rx_patterns_match(&filter->patterns, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+}
+
+static bool
+finds_keyword(const RxFilter *filter, RxFilterRow *row)
+{
+	Jsonb	   *payload;
+	Datum		selected;
+
+	if (filter->path == NULL)
+	{
+		payload = rx_filter_payload(row);
+		return any_has_keyword(filter, payload, JB_ROOT_IS_SCALAR(payload));
+	}
+	return rx_filter_path(jsonb_path_query_array_tz, filter->path, row, true, &selected) &&
+		any_has_keyword(filter, DatumGetJsonbP(selected), true);
+}
+
+static bool
+path_matches(const RxFilter *filter, RxFilterRow *row)
+{
+	PGFunction	function = filter->predicate ? jsonb_path_match_tz : jsonb_path_exists_tz;
+	Datum		result;
+
+	return rx_filter_path(function, filter->path, row, true, &result) && DatumGetBool(result);
+}
+
+/*
+ * All or any of the parts.  What the last of them said is what counts, except
+ * that no part of "any" is to blame alone.
+ */
+static bool
+parts_match(const RxFilter *filter, RxFilterRow *row)
+{
+	bool		any = filter->kind == RX_FILTER_ANY;
+
+	for (int i = 0; i < filter->n; i++)
+		if (rx_filter_matches_row(filter->parts[i], row) == any)
+			return any;
+	if (any)
+		row->refused = filter;
+	return !any;
+}
+
+static bool
+leaf_matches(const RxFilter *filter, RxFilterRow *row)
+{
+	switch (filter->kind)
+	{
+		case RX_FILTER_TYPE:
+			return is_listed(filter, row->type);
+		case RX_FILTER_SOURCE:
+			return is_listed(filter, row->source);
+		case RX_FILTER_KEYWORD:
+			return finds_keyword(filter, row);
+		case RX_FILTER_MATCH:
+			return path_matches(filter, row);
+		case RX_FILTER_NOT:
+			return !rx_filter_matches_row(filter->parts[0], row);
+		case RX_FILTER_ALL:
+		case RX_FILTER_ANY:
+			break;
+	}
+	pg_unreachable();
+}
+
+/* The depth is bounded since the filter was compiled. */
+bool
+rx_filter_matches_row(const RxFilter *filter, RxFilterRow *row)
+{
+	if (filter == NULL)
+		return true;
+	if (filter->kind == RX_FILTER_ALL || filter->kind == RX_FILTER_ANY)
+		return parts_match(filter, row);
+	if (leaf_matches(filter, row))
+		return true;
+	row->refused = filter;
+	return false;
+}
+
+/* ---- rows ---- */
+
+static text *
+text_or_null(Datum value, bool isnull)
+{
+	return isnull ? NULL : DatumGetTextPP(value);
+}
+
+/* Nothing that is called from here comes back here, so one scratch will do. */
+bool
+rx_filter_matches(const RxFilter *filter, Datum *values, bool *isnull)
+{
+	static MemoryContext scratch = NULL;
+	MemoryContext old;
+	RxFilterRow row = {0};
+	bool		matches;
+
+	if (filter == NULL)
+		return true;
+	if (scratch == NULL)
+		scratch = AllocSetContextCreate(TopMemoryContext, "reflex filter", ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(scratch);
+	row.scratch = scratch;
+	row.type = DatumGetTextPP(values[RX_COL_TYPE]);
+	row.source = text_or_null(values[RX_COL_SOURCE], isnull[RX_COL_SOURCE]);
+	row.session = text_or_null(values[RX_COL_SESSION], isnull[RX_COL_SESSION]);
+	row.payload = values[RX_COL_PAYLOAD];
+	row.meta = isnull[RX_COL_META] ? (Datum) 0 : values[RX_COL_META];
+	row.created_at = DatumGetTimestampTz(values[RX_COL_CREATED_AT]);
+	matches = rx_filter_matches_row(filter, &row);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(scratch);
+	return matches;
+}
+
+void
+rx_filter_row_of_record(RxFilterRow *row, const RxRecord *record, MemoryContext scratch)
+{
+	*row = (RxFilterRow) {
+		.type = record->type,
+		.source = record->source,
+		.session = record->session,
+		.payload = JsonbPGetDatum(record->payload),
+		.meta = record->meta ? JsonbPGetDatum(record->meta) : (Datum) 0,
+		.created_at = record->created_at,
+		.scratch = scratch
+	};
+}
