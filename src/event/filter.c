@@ -11,7 +11,6 @@
 #include "reflex.h"
 
 #include "event/filter_int.h"
-#include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "pg/jsonb_get.h"
@@ -277,9 +276,11 @@ compile_keyword(Compiler *c, JsonbContainer *object, JsonbValue *value)
 	node->keywords = read_strings(c, value, "keyword", NULL, &node->n);
 	for (int i = 0; i < node->n; i++)
 	{
-		int			len;
+		StringInfoData folded;
 
-		node->keywords[i] = rx_filter_fold(node->keywords[i], (int) strlen(node->keywords[i]), &len);
+		initStringInfo(&folded);
+		rx_filter_append_folded(&folded, node->keywords[i], (int) strlen(node->keywords[i]));
+		node->keywords[i] = folded.data;
 	}
 	if (in)
 	{

@@ -19,6 +19,7 @@
 
 #include "postgres.h"
 #include "event/event.h"
+#include "lib/stringinfo.h"
 #include "utils/jsonb.h"
 
 typedef struct RxFilter RxFilter;
@@ -38,7 +39,8 @@ typedef struct RxFilterRow
 	TimestampTz created_at;
 	MemoryContext scratch;
 
-	Jsonb	   *plain_payload;	/* made when asked for, like the next */
+	Jsonb	   *plain_payload;	/* made when asked for, like the next two */
+	StringInfo	folded;			/* the payload's text, as keywords are compared */
 	Jsonb	   *event;			/* what paths are evaluated on */
 	const RxFilter *refused;	/* after no match: the part that said no */
 	const char *error;			/* the last thing that went wrong in a path */

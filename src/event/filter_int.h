@@ -7,6 +7,7 @@
 
 #include "event/filter.h"
 #include "event/patterns.h"
+#include "lib/stringinfo.h"
 #include "utils/jsonpath.h"
 
 typedef enum RxFilterKind
@@ -26,7 +27,7 @@ struct RxFilter
 	int			cost;			/* cheap ones are asked first */
 	const char *at;				/* its place in the filter: a JSON Pointer */
 	RxPatterns	patterns;		/* TYPE, SOURCE */
-	char	  **keywords;		/* KEYWORD: case folded */
+	char	  **keywords;		/* KEYWORD: with case folded */
 	JsonPath   *path;			/* MATCH; KEYWORD, NULL for the payload */
 	bool		predicate;		/* MATCH: the path is true or false, and finds nothing */
 	int			n;				/* of keywords or parts */
@@ -39,8 +40,8 @@ extern Jsonb *rx_filter_event(RxFilterRow *row);
 
 /* ---- filter_match.c ---- */
 
-/* Folds case as keywords are compared; in the current memory context. */
-extern char *rx_filter_fold(const char *string, int len, int *folded_len);
+/* Appends the string with its case folded, and a NUL. */
+extern void rx_filter_append_folded(StringInfo out, const char *string, int len);
 
 /*
  * Evaluates a path with one of the jsonb_path_*_tz functions.  False when there

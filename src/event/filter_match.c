@@ -25,62 +25,66 @@
 
 /* ---- text ---- */
 
-char *
-rx_filter_fold(const char *string, int len, int *folded_len)
+/* Returns whether all was ASCII. */
+static bool
+fold_ascii(char *to, const char *from, int len)
 {
-	char	   *folded = palloc(len + 1);
 	unsigned char all = 0;
 
 	for (int i = 0; i < len; i++)
 	{
-		unsigned char ch = string[i];
+		unsigned char ch = from[i];
 
 		all |= ch;
-		folded[i] = ch + ((unsigned char) (ch - 'A') < 26 ? 'a' - 'A' : 0);
+		to[i] = ch + ((unsigned char) (ch - 'A') < 26 ? 'a' - 'A' : 0);
 	}
-	folded[len] = '\0';
-	*folded_len = len;
-	if (IS_HIGHBIT_SET(all))
-	{
-		folded = str_tolower(folded, len, DEFAULT_COLLATION_OID);
-		*folded_len = (int) strlen(folded);
-	}
-	return folded;
+	to[len] = '\0';
+	return !IS_HIGHBIT_SET(all);
 }
 
-static bool
-has_keyword(const RxFilter *filter, const char *string, int len)
+void
+rx_filter_append_folded(StringInfo out, const char *string, int len)
 {
-	int			folded_len;
-	char	   *folded = rx_filter_fold(string, len, &folded_len);
-	bool		found = false;
+	char	   *to;
 
-	for (int i = 0; i < filter->n && !found; i++)
-		found = strstr(folded, filter->keywords[i]) != NULL;
-	pfree(folded);
-	return found;
+	enlargeStringInfo(out, len + 1);
+	to = out->data + out->len;
+	if (fold_ascii(to, string, len))
+		out->len += len + 1;
+	else
+	{
+		char	   *folded = str_tolower(to, len, DEFAULT_COLLATION_OID);
+
+		appendBinaryStringInfo(out, folded, (int) strlen(folded) + 1);
+		pfree(folded);
+	}
 }
 
 /* direct: the value was itself selected, and is not just within what was. */
-static bool
-value_has_keyword(const RxFilter *filter, const JsonbValue *value, bool direct)
+static void
+append_value(StringInfo out, const JsonbValue *value, bool direct)
 {
 	char	   *number;
 
 	if (value->type == jbvString)
-		return has_keyword(filter, value->val.string.val, value->val.string.len);
-	if (value->type == jbvBool && direct)
-		return has_keyword(filter, value->val.boolean ? "true" : "false", value->val.boolean ? 4 : 5);
-	if (value->type != jbvNumeric || !direct)
-		return false;
-	number = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
-	return has_keyword(filter, number, (int) strlen(number));
+		rx_filter_append_folded(out, value->val.string.val, value->val.string.len);
+	else if (value->type == jbvBool && direct)
+		appendBinaryStringInfo(out, value->val.boolean ? "true" : "false", value->val.boolean ? 5 : 6);
+	else if (value->type == jbvNumeric && direct)
+	{
+		number = DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(value->val.numeric)));
+		rx_filter_append_folded(out, number, (int) strlen(number));
+	}
 }
 
-/* Looks through all values; of an array of selected ones, those in it are direct. */
-static bool
-any_has_keyword(const RxFilter *filter, Jsonb *jb, bool selected)
+/*
+ * All texts in a value, folded, each with a NUL behind it so that no keyword is
+ * found astride two.  selected: the value is an array of what was selected.
+ */
+static StringInfo
+fold_texts(Jsonb *jb, bool selected)
 {
+	StringInfo	out = makeStringInfo();
 	JsonbIterator *it = JsonbIteratorInit(&jb->root);
 	JsonbIteratorToken token;
 	JsonbValue	value;
@@ -92,9 +96,34 @@ any_has_keyword(const RxFilter *filter, Jsonb *jb, bool selected)
 			depth++;
 		else if (token == WJB_END_ARRAY || token == WJB_END_OBJECT)
 			depth--;
-		else if (token != WJB_KEY && value_has_keyword(filter, &value, selected && depth == 1))
-			return true;
+		else if (token != WJB_KEY)
+			append_value(out, &value, selected && depth == 1);
 	}
+	return out;
+}
+
+/* The payload's, for all filters that ask for them. */
+static StringInfo
+payload_texts(RxFilterRow *row)
+{
+	MemoryContext old = MemoryContextSwitchTo(row->scratch);
+
+	if (row->folded == NULL)
+	{
+		Jsonb	   *payload = rx_filter_payload(row);
+
+		row->folded = fold_texts(payload, JB_ROOT_IS_SCALAR(payload));
+	}
+	MemoryContextSwitchTo(old);
+	return row->folded;
+}
+
+static bool
+has_keyword(const RxFilter *filter, StringInfo texts)
+{
+	for (int i = 0; i < filter->n; i++)
+		if (memmem(texts->data, texts->len, filter->keywords[i], strlen(filter->keywords[i])) != NULL)
+			return true;
 	return false;
 }
 
@@ -180,16 +209,12 @@ is_listed(const RxFilter *filter, text *name)
 static bool
 finds_keyword(const RxFilter *filter, RxFilterRow *row)
 {
-	Jsonb	   *payload;
 	Datum		selected;
 
 	if (filter->path == NULL)
-	{
-		payload = rx_filter_payload(row);
-		return any_has_keyword(filter, payload, JB_ROOT_IS_SCALAR(payload));
-	}
+		return has_keyword(filter, payload_texts(row));
 	return rx_filter_path(jsonb_path_query_array_tz, filter->path, row, true, &selected) &&
-		any_has_keyword(filter, DatumGetJsonbP(selected), true);
+		has_keyword(filter, fold_texts(DatumGetJsonbP(selected), true));
 }
 
 static bool
