@@ -17,6 +17,7 @@ SQL_CODE = \
 	sql/event/session.sql \
 	sql/event/scope.sql \
 	sql/event/filter.sql \
+	sql/event/delayed.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
 	sql/event/dead_letter.sql \

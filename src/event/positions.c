@@ -22,6 +22,7 @@
 #include "reflex.h"
 
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "commands/sequence.h"
 #include "event/event_int.h"
 #include "miscadmin.h"
@@ -30,6 +31,7 @@
 #include "pg/spi.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #define MAX_RANGE 4096
 
@@ -45,6 +47,24 @@ typedef struct Mine
 } Mine;
 
 static Mine mine[RX_N_LOGS];
+static bool late;				/* let go after the locks: see rx_position_release_late */
+
+/*
+ * The end of what has been inserted into WAL.  The server tells where the next
+ * record will begin, which at the start of a page is behind a header that is
+ * not written yet, and can't be flushed.
+ */
+static XLogRecPtr
+end_of_wal(void)
+{
+	XLogRecPtr	next = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(next, wal_segment_size) == SizeOfXLogLongPHD)
+		return next - SizeOfXLogLongPHD;
+	if (next % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return next - SizeOfXLogShortPHD;
+	return next;
+}
 
 /* Reserves one more block on disk; returns its first position. */
 static int64
@@ -61,7 +81,7 @@ reserve_block(RxLogId log)
 				errcode(ERRCODE_UNDEFINED_OBJECT),
 				errmsg("sequence \"%s.%s\" does not exist", RX_INTERNAL_SCHEMA, name));
 	start = nextval_internal(sequence, false);
-	XLogFlush(GetXLogInsertRecPtr());
+	XLogFlush(end_of_wal());
 	return start;
 }
 
@@ -186,9 +206,8 @@ rx_position_mine(void)
 	return false;
 }
 
-/* After visibility, at commit and abort; no lock, nothing that can fail. */
-void
-rx_position_release(void)
+static void
+release(bool committed)
 {
 	for (int log = 0; log < RX_N_LOGS; log++)
 	{
@@ -196,8 +215,46 @@ rx_position_release(void)
 			continue;
 		pg_memory_barrier();
 		pg_atomic_write_u32(rx_hold_count(log, RxMyProcNumber), 0);
+		if (committed)
+			rx_wait_wake_log(mine[log].db, log);
 		mine[log].db = NULL;
 	}
+}
+
+/* After visibility, at commit and abort; no lock, nothing that can fail. */
+void
+rx_position_release(bool committed)
+{
+	if (committed && late)
+		return;
+	late = false;
+	release(committed);
+}
+
+/*
+ * This transaction has made the child that its positions lie in.  Others learn
+ * that the child exists from messages that are sent a little after a commit has
+ * become visible: so this one lets its positions go later than that.
+ */
+void
+rx_position_release_late(void)
+{
+	late = true;
+}
+
+static void
+after_locks(ResourceReleasePhase phase, bool commit, bool top, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !top || !late)
+		return;
+	late = false;
+	release(commit);
+}
+
+void
+rx_position_init(void)
+{
+	RegisterResourceReleaseCallback(after_locks, NULL);
 }
 
 /* ---- the view ---- */

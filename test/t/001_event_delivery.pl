@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Reflex::Workers;
 use Test::More;
 
-my $node = start_node('main', 'restart_after_crash' => 'on');
+my $node = start_node('main', 'restart_after_crash' => 'on', 'max_connections' => 80);
 
 sub sql
 {
@@ -83,6 +83,35 @@ $next->query_until(qr/published/, '');
 is(receive('s'), 'first 1,first too 1,second 1', 'positions in a session are in the order of its commits');
 $_->quit foreach $idle, $next;
 
+# A receiver that waits is woken by a commit, by a retry that is due, and by
+# what another gives back.
+sub waits_for
+{
+	my ($wait, $type, $name, $provide) = @_;
+	my $waiter = $node->background_psql('postgres');
+	my $start = time;
+
+	$waiter->query_until(qr/waiting/,
+		"\\echo waiting\nSELECT type || ' ' || attempt, reflex.ack(token) FROM reflex.receive('s', 1, wait => '$wait');\n\\echo received\n");
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'Extension' AND query LIKE '%wait =>%' AND pid <> pg_backend_pid() AND state = 'active'}),
+		"$name: it waits");
+	$provide->();
+	like($waiter->query_until(qr/received/, ''), qr/$type/, $name);
+	cmp_ok(time - $start, '<', 20, 'without waiting to the end');
+	$waiter->quit;
+	return;
+}
+waits_for('30 s', 'wanted 1', 'woken by a commit', sub { publish('wanted') });
+publish('failed_once');
+$next = $node->background_psql('postgres');
+$next->query_safe("BEGIN; SELECT token FROM reflex.receive('s')");
+waits_for('30 s', 'failed_once 1', 'woken by what is given back', sub { $next->query_safe('ROLLBACK') });
+publish('failed_twice');
+$next->query_safe("BEGIN; SELECT reflex.nack(token, 'x', '10 ms') FROM reflex.receive('s')");
+waits_for('30 s', 'failed_twice 2', 'woken by a retry', sub { $next->query_safe('COMMIT') });
+$next->quit;
+is($node->psql('postgres', "SET statement_timeout = '50 ms'; SELECT * FROM reflex.receive('s', wait => '30 s')"), 3, 'a waiting receiver can be cancelled');
+
 # A receiver that is killed with its lease out.
 publish('orphan');
 my $receiver = $node->background_psql('postgres', on_error_die => 0);
@@ -106,6 +135,26 @@ ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_a
 is(receive('s'), 'undecided 1', 'what it had is given back at once, uncounted');
 eval { $receiver->quit };
 
+# Fifty publish the same key at once: there is one event.
+my $script = $node->basedir . '/same_key.sql';
+append_to_file($script, "SELECT reflex.publish('same', dedupe_key => 'race');\n");
+$node->command_ok([ 'pgbench', '-n', '-c', '50', '-j', '2', '-t', '2', '-f', $script, $node->connstr('postgres') ], 'a race of fifty');
+is(receive('s'), 'same 1', 'is won by one');
+
+# A publisher who idles with a key holds up who comes with the same key, and
+# when he rolls back it is theirs.
+$idle = $node->background_psql('postgres');
+$idle->query_safe("BEGIN; SELECT reflex.publish('mine', dedupe_key => 'contended')");
+$next = $node->background_psql('postgres');
+$next->query_until(qr/waiting/, "\\echo waiting\nSELECT reflex.publish('theirs', dedupe_key => 'contended');\n\\echo published\n");
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'transactionid'}),
+	'the second publisher of a key waits for the first');
+$idle->query_safe('ROLLBACK');
+$next->query_until(qr/published/, '');
+is(receive('s'), 'theirs 1', 'and is the first when that rolls back');
+$_->quit foreach $idle, $next;
+sql("SELECT reflex.publish('postponed', deliver_at => now() + interval '2 h')");
+
 # The server is lost: what was settled stays so, what was out comes again, and
 # attempts are remembered.
 publish($_) foreach qw(settled out failed poison);
@@ -123,6 +172,11 @@ sql('SELECT clock_advance(3700000000)');
 like(receive('s'), qr/failed 2/, 'a waiting retry survives with its attempts');
 is(sql("SELECT type, attempts, jsonb_array_length(errors) FROM reflex.dlq_list('s')"), 'poison|3|3', 'so do dead letters');
 like(receive('behind'), qr/^zero 1,begin 1,kept 1,idle 1,one 1,two 1,/, 'a subscription that has read nothing begins at its beginning');
+
+sql('SELECT clock_advance(3700000000)');
+publish('wakes the worker');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM reflex.events WHERE type = 'postponed'}), 'a delayed event survives, too');
+is(receive('s'), 'wakes the worker 1,postponed 1', 'and comes once');
 
 # A backend is killed -9: all others restart, shared memory is made anew.
 publish('before_kill');
