@@ -23,7 +23,7 @@ SELECT reflex.session_parts('a:b%:c');
 SELECT reflex.session_parts('%%:b:c');
 
 -- with a session of an event
-SELECT reflex.subscribe('s');
-SELECT reflex.publish('a', session => reflex.session_key('ann', 'coach', '1:2')) IS NOT NULL;
-SELECT p.* FROM reflex.receive('s') r, reflex.session_parts(r.session) p;
-SELECT reflex.unsubscribe('s');
+SELECT reflex.subscribe('keyed', types => ARRAY['keyed']);
+SELECT reflex.publish('keyed', session => reflex.session_key('ann', 'coach', '1:2')) IS NOT NULL;
+SELECT p.* FROM reflex.receive('keyed') r, reflex.session_parts(r.session) p;
+SELECT reflex.unsubscribe('keyed');
