@@ -82,7 +82,7 @@ shown(JsonbValue *value)
 	return json;
 }
 
-static void
+static void pg_attribute_noreturn()
 refuse(Compiler *c, const char *message, JsonbValue *found, const char *hint)
 {
 	ereport(ERROR,
@@ -284,6 +284,7 @@ compile_keyword(Compiler *c, JsonbContainer *object, JsonbValue *value)
 	}
 	if (in)
 	{
+		/* It stands beside; the caller steps back from either. */
 		step_back(c, c->at.len - (int) strlen("/keyword"));
 		(void) step_to(c, "in");
 		node->path = compile_path(c, in, "in");
