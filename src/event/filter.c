@@ -33,6 +33,7 @@ typedef struct Compiler
 typedef RxFilter *(*Compile) (Compiler *c, JsonbContainer *object, JsonbValue *value);
 
 static RxFilter *compile_filter(Compiler *c, JsonbValue *value);
+static void refuse(Compiler *c, const char *message, JsonbValue *found, const char *hint) pg_attribute_noreturn();
 
 /* ---- places and errors ---- */
 
@@ -82,7 +83,7 @@ shown(JsonbValue *value)
 	return json;
 }
 
-static void pg_attribute_noreturn()
+static void
 refuse(Compiler *c, const char *message, JsonbValue *found, const char *hint)
 {
 	ereport(ERROR,

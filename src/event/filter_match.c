@@ -317,13 +317,15 @@ rx_filter_matches(const RxFilter *filter, Datum *values, bool *isnull)
 void
 rx_filter_row_of_record(RxFilterRow *row, const RxRecord *record, MemoryContext scratch)
 {
-	*row = (RxFilterRow) {
+	RxFilterRow made = {
 		.type = record->type,
 		.source = record->source,
 		.session = record->session,
 		.payload = JsonbPGetDatum(record->payload),
 		.meta = record->meta ? JsonbPGetDatum(record->meta) : (Datum) 0,
 		.created_at = record->created_at,
-		.scratch = scratch
+		.scratch = scratch,
 	};
+
+	*row = made;
 }

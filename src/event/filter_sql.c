@@ -62,28 +62,35 @@ payload_member(JsonbContainer *object)
 	return JsonbValueToJsonb(value);
 }
 
+static Datum
+meta_member(JsonbContainer *object)
+{
+	JsonbValue *value = rx_jsonb_member(object, "meta");
+
+	if (value == NULL)
+		return (Datum) 0;
+	if (rx_jsonb_object(value) == NULL)
+		refuse_member("meta", "an object");
+	return JsonbPGetDatum(JsonbValueToJsonb(value));
+}
+
 static void
 read_event(RxFilterRow *row, Jsonb *event)
 {
 	JsonbContainer *object = &event->root;
-	JsonbValue *meta;
 
 	if (!rx_jsonb_is_object(event))
 		ereport(ERROR,
 				errcode(ERRCODE_RX_INVALID),
 				errmsg("event must be a JSON object"));
-	meta = rx_jsonb_member(object, "meta");
-	if (meta && rx_jsonb_object(meta) == NULL)
-		refuse_member("meta", "an object");
-	*row = (RxFilterRow) {
-		.type = text_member(object, "type"),
-		.source = text_member(object, "source"),
-		.session = text_member(object, "session"),
-		.payload = JsonbPGetDatum(payload_member(object)),
-		.meta = meta ? JsonbPGetDatum(JsonbValueToJsonb(meta)) : (Datum) 0,
-		.created_at = time_member(object, "created_at"),
-		.scratch = CurrentMemoryContext
-	};
+	memset(row, 0, sizeof(*row));
+	row->type = text_member(object, "type");
+	row->source = text_member(object, "source");
+	row->session = text_member(object, "session");
+	row->payload = JsonbPGetDatum(payload_member(object));
+	row->meta = meta_member(object);
+	row->created_at = time_member(object, "created_at");
+	row->scratch = CurrentMemoryContext;
 }
 
 /* ---- saying why ---- */

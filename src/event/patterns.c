@@ -39,11 +39,11 @@ rx_patterns_make(RxPatterns *patterns, char **texts, int n)
 	for (int i = 0; i < n; i++)
 	{
 		int			len = (int) strlen(texts[i]);
+		bool		below = len >= 2 && strcmp(texts[i] + len - 2, ".*") == 0;
+		RxPattern  *pattern = below ? &patterns->below[patterns->n_below++] : &patterns->exact[patterns->n_exact++];
 
-		if (len >= 2 && strcmp(texts[i] + len - 2, ".*") == 0)
-			patterns->below[patterns->n_below++] = (RxPattern) {texts[i], len - 1};
-		else
-			patterns->exact[patterns->n_exact++] = (RxPattern) {texts[i], len};
+		pattern->text = texts[i];
+		pattern->len = below ? len - 1 : len;
 	}
 	qsort(patterns->exact, patterns->n_exact, sizeof(RxPattern), compare);
 	qsort(patterns->below, patterns->n_below, sizeof(RxPattern), compare);

@@ -40,7 +40,7 @@ SELECT n, filter, pg_temp.passing(filter) FROM filter ORDER BY n;
 
 -- numbers and objects lie where jsonb wants them, whatever lies before
 SELECT count(*) FROM generate_series(1, 9) i, generate_series(1, 9) j, generate_series(0, 3) k,
-    unnest('{404, {"a": {"n": 404}}, ["x", 404], true}'::jsonb[]) p
+    unnest(ARRAY['404', '{"a": {"n": 404}}', '["x", 404]', 'true']::jsonb[]) p
 WHERE reflex.test_filter('{"match": "$.payload.** == 404 || $.payload == true", "all": [{"match": "$.meta.m[1] == 1.5"}, {"match": "$.session == \"s\" || $.session == null"},
         {"match": "$.type.type() == \"string\" && $.source starts with \"y\" && $.created_at like_regex \"[+]00:00$\""}]}',
     jsonb_build_object('type', repeat('x', i), 'source', repeat('y', j), 'session', CASE WHEN k > 1 THEN 's' END,
