@@ -85,6 +85,7 @@ typedef struct RxDb
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
 	pg_atomic_uint64 wanted;	/* child that somebody waits for: RxChildKind << 32 | number */
 	pg_atomic_uint64 delayed_due;	/* earliest due time not looked at; 0: look at all */
+	pg_atomic_uint32 quiet;		/* 1: no rule wants events, publishers wake nobody for them */
 	bool		dedupe_used;	/* keys are in use: the worker makes their children ahead */
 } RxDb;
 
@@ -236,6 +237,7 @@ typedef struct RxSubInfo
 	RxLogId		log;
 	bool		retry_only;
 	bool		system;
+	bool		paused;			/* hands out nothing */
 	bool		any_type;
 	RxPatterns	types;
 	Jsonb	   *filter_json;	/* NULL: all that types let pass */
@@ -276,6 +278,7 @@ extern RxLease *rx_lease_claim_fresh(RxSub *sub, const RxView *view, int64 want,
 extern void rx_lease_claim_done(RxSub *sub, RxRange unread);
 extern void rx_lease_pin(RxSub *sub, RxLease *lease, int bit);
 extern void rx_lease_unpin(RxSub *sub, RxLease *lease, int bit);
+extern void rx_lease_skip(RxSub *sub, int64 before);
 extern void rx_lease_settle_holes(RxSub *sub, const RxView *view);
 extern RxLease *rx_lease_expired(RxSub *sub, int64 now);
 extern int	rx_lease_compare(const pairingheap_node *a, const pairingheap_node *b, void *arg);
@@ -339,6 +342,10 @@ extern void rx_delayed_append(const RxEntry *entry, TimestampTz due, pg_uuid_t *
 extern void rx_delayed_make_child(int64 number);
 extern bool rx_delayed_drop_old(void);
 extern const RxXactHooks rx_delayed_hooks;
+
+/* ---- retain.c ---- */
+extern bool rx_retain_drop_old(void);
+extern void rx_retain_move_on(void);
 
 /* ---- dead_letter.c ---- */
 extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error);

@@ -242,6 +242,8 @@ rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *
 	rx_sub_prepare(info);
 	r.sub = rx_sub_attach(info);
 	rx_settle_expire(info, r.sub);
+	if (info->paused)
+		return 0;
 	r.due = rx_clock_mono() + lease_us;
 	rx_position_view(r.db, info->log, &r.view);
 	receive_all(&r);
@@ -304,6 +306,16 @@ rx_receive(int32 subscription, int max, int64 lease_us, RxDelivery **out)
 	rx_receive_each(rx_sub_require(subscription), max, lease_us, collect, &c);
 	*out = c.items;
 	return c.n;
+}
+
+void
+rx_subscription_skip(int32 subscription, int64 before)
+{
+	RxSub	   *sub = rx_sub_attach(rx_sub_require(subscription));
+
+	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+	rx_lease_skip(sub, before);
+	LWLockRelease(&sub->lock);
 }
 
 /* ---- when is there something? ---- */

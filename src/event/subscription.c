@@ -88,7 +88,8 @@ read_info(uint64 row)
 	info->retry_base_us = interval_us(value, isnull);
 	value = rx_spi_get(row, 9, &isnull);
 	info->retry_max_us = interval_us(value, isnull);
-	value = rx_spi_get(row, 10, &isnull);
+	info->paused = DatumGetBool(rx_spi_get(row, 10, NULL));
+	value = rx_spi_get(row, 11, &isnull);
 	info->filter_json = isnull ? NULL : DatumGetJsonbPCopy(value);
 	return info;
 }
@@ -109,7 +110,8 @@ load_infos(RxDb *db)
 
 	rx_spi_open(&spi);
 	n = rx_spi_exec("SELECT id, name, log, retry_only, system, types, max_attempts,"
-					" retry_base_delay, retry_max_delay, filter FROM reflex_internal.subscription ORDER BY id",
+					" retry_base_delay, retry_max_delay, paused, filter"
+					" FROM reflex_internal.subscription ORDER BY id",
 					0, NULL, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 row = 0; row < n; row++)
 	{
@@ -338,6 +340,7 @@ end_transaction(bool committed)
 	changed_here = false;
 	infos_version = 0;
 	pg_atomic_fetch_add_u32(&infos_db->catalog_version, 1);
+	pg_atomic_write_u32(&infos_db->quiet, 0);
 	while (n_dropped > 0)
 	{
 		n_dropped--;
@@ -350,8 +353,22 @@ const RxXactHooks rx_subscription_hooks = {
 	.at_end = end_transaction,
 };
 
+uint32
+rx_catalog_version(void)
+{
+	RxDb	   *db = rx_db_in_use();
+
+	return db ? pg_atomic_read_u32(&db->catalog_version) : 0;
+}
+
+void
+rx_event_interest(bool wanted)
+{
+	pg_atomic_write_u32(&rx_db()->quiet, wanted ? 0 : 1);
+}
+
 /*
- * subscriptions_changed() - called by the SQL that writes the catalog: this
+ * subscriptions_changed() - called by the SQL that writes the catalog (of subscriptions or rules): this
  * transaction reads it again now, all others when this one has committed.
  */
 REFLEX_FUNCTION(reflex_subscriptions_changed)
