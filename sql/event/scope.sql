@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION reflex.lock_scope(scope text) RETURNS void
 LANGUAGE c VOLATILE PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'reflex_lock_scope';
 COMMENT ON FUNCTION reflex.lock_scope(text) IS
-'Waits until nobody else holds the scope and holds it until this transaction, or the savepoint it was taken in, is over, however it ends. '
+'Waits until nobody else holds the scope and holds it until this transaction ends, however it does, or is rolled back to a savepoint before. '
 'May be taken again by who holds it. Different scopes do not block each other, nor do advisory locks taken otherwise. '
 'Errors: PT422 scope is null or empty, 40P01 deadlock, 55P03 waited longer than lock_timeout.';
 REVOKE ALL ON FUNCTION reflex.lock_scope(text) FROM PUBLIC;
