@@ -14,6 +14,9 @@ SQL_STATE = \
 
 SQL_CODE = \
 	sql/event/publish.sql \
+	sql/event/session.sql \
+	sql/event/scope.sql \
+	sql/event/filter.sql \
 	sql/event/delayed.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
