@@ -16,6 +16,9 @@ SQL_CODE = \
 	sql/json/schema.sql \
 	sql/event/publish.sql \
 	sql/event/types.sql \
+	sql/event/session.sql \
+	sql/event/scope.sql \
+	sql/event/filter.sql \
 	sql/event/delayed.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \

@@ -6,7 +6,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT p_patterns IS NULL OR EXISTS (
         SELECT FROM unnest(p_patterns) p
-        WHERE p = p_type OR (right(p, 2) = '.*' AND starts_with(p_type, left(p, -1))))
+        WHERE p = p_type OR (right(p, 2) = '.*' AND starts_with(p_type, left(p, -1))
+               AND length(p_type) >= length(p)))
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.type_matches(text, text[]) FROM PUBLIC;
 

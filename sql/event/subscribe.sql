@@ -114,24 +114,21 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    IF subscribe.filter IS NOT NULL THEN
-        RAISE EXCEPTION 'argument "filter" is not yet supported' USING ERRCODE = 'feature_not_supported',
-            HINT = 'Use types.';
-    END IF;
     IF subscribe.ordered THEN
         RAISE EXCEPTION 'argument "ordered" is not yet supported' USING ERRCODE = 'feature_not_supported';
     END IF;
     PERFORM reflex_internal.check_subscription(subscribe.subscription, subscribe.types,
         subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay);
+    PERFORM reflex_internal.filter_check(subscribe.filter);
 
     UPDATE reflex_internal.subscription s
-        SET types = subscribe.types, max_attempts = subscribe.max_attempts,
+        SET types = subscribe.types, filter = subscribe.filter, max_attempts = subscribe.max_attempts,
             retry_base_delay = subscribe.retry_base_delay, retry_max_delay = subscribe.retry_max_delay
         WHERE s.name = subscribe.subscription;
     IF NOT FOUND THEN
         INSERT INTO reflex_internal.subscription
-            (name, types, start_position, start_holes, max_attempts, retry_base_delay, retry_max_delay)
-        SELECT subscribe.subscription, subscribe.types, s.start_position, s.start_holes,
+            (name, types, filter, start_position, start_holes, max_attempts, retry_base_delay, retry_max_delay)
+        SELECT subscribe.subscription, subscribe.types, subscribe.filter, s.start_position, s.start_holes,
                subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay
             FROM reflex_internal.start_of(coalesce(subscribe.start_at, 'now')) s;
     END IF;
@@ -141,9 +138,10 @@ $$;
 COMMENT ON FUNCTION reflex.subscribe(text, text[], jsonb, boolean, text, integer, interval, interval) IS
 'Creates a subscription to the event log, or changes the settings of one that exists and keeps its position. '
 'types: event types it wants, exact or with a trailing ".*"; null for all. '
+'filter: which of these it wants, as in test_filter; null for all. '
 'start_at: "now" (all that commits from here on), "beginning", or a timestamp. '
 'max_attempts, retry_base_delay, retry_max_delay: null for reflex.event_max_attempts, .event_retry_base_delay, .event_retry_max_delay. '
-'Errors: PT422 invalid argument, PT403 reserved name, 0A000 filter and ordered are not yet supported.';
+'Errors: PT422 invalid argument, PT403 reserved name, 0A000 ordered, and some filters, are not yet supported.';
 REVOKE ALL ON FUNCTION reflex.subscribe(text, text[], jsonb, boolean, text, integer, interval, interval) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.unsubscribe(subscription text) RETURNS void

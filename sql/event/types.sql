@@ -45,6 +45,20 @@ CREATE OR REPLACE VIEW reflex.event_types AS
 COMMENT ON VIEW reflex.event_types IS
 'Registered event types: the JSON Schema that payloads must match, and whether the type comes with reflex (shipped) or from register_event_type().';
 
+-- Runs of agents end with an event of these, whatever anybody says of them.
+CREATE OR REPLACE FUNCTION reflex_internal.check_event_type(p_type text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_type IN ('agent.completed', 'agent.failed') THEN
+        RAISE EXCEPTION 'event type "%" is reserved', p_type USING ERRCODE = 'PT403',
+            DETAIL = 'Its events are published by reflex itself.';
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION reflex_internal.check_event_type(text) FROM PUBLIC;
+
 CREATE OR REPLACE FUNCTION reflex.register_event_type(type text, schema jsonb, description text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -53,6 +67,7 @@ BEGIN
     IF register_event_type.type IS NULL OR octet_length(register_event_type.type) NOT BETWEEN 1 AND 255 THEN
         RAISE EXCEPTION 'event type must have 1 to 255 bytes' USING ERRCODE = 'PT422';
     END IF;
+    PERFORM reflex_internal.check_event_type(register_event_type.type);
     IF register_event_type.schema IS NULL THEN
         RAISE EXCEPTION 'schema must not be null' USING ERRCODE = 'PT422',
             HINT = 'The schema true matches everything.';
@@ -69,7 +84,7 @@ $$;
 COMMENT ON FUNCTION reflex.register_event_type(text, jsonb, text) IS
 'From the commit on, publish() takes events of this type only with payloads that match the JSON Schema (see json_schema_check). '
 'Replaces the type if it exists, those that come with reflex too. Events that are there are not looked at. '
-'Errors: PT422 invalid type, or a schema that says something that is not supported.';
+'Errors: PT422 invalid type, or a schema that says something that is not supported; PT403 agent.completed and agent.failed, which reflex publishes itself.';
 REVOKE ALL ON FUNCTION reflex.register_event_type(text, jsonb, text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.drop_event_type(type text) RETURNS void
@@ -77,6 +92,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM reflex_internal.check_event_type(drop_event_type.type);
     IF NOT EXISTS (SELECT FROM reflex.event_types e WHERE e.type = drop_event_type.type) THEN
         RAISE EXCEPTION 'event type "%" does not exist', drop_event_type.type USING ERRCODE = 'PT404',
             HINT = 'The view reflex.event_types has those that do.';
@@ -89,7 +105,7 @@ END
 $$;
 COMMENT ON FUNCTION reflex.drop_event_type(text) IS
 'Events of this type may have any payload again (unless reflex.strict_event_types is on, which then refuses them). '
-'Errors: PT404 no such type.';
+'Errors: PT404 no such type, PT403 agent.completed and agent.failed.';
 REVOKE ALL ON FUNCTION reflex.drop_event_type(text) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.publish_ws_message(client_id text, content jsonb) RETURNS jsonb

@@ -4,39 +4,6 @@
 -- the position that the log had then, and the ranges below it that transactions
 -- then running held.
 
--- The type filter: null and {} let everything pass.
-CREATE OR REPLACE FUNCTION reflex_internal.check_filter(p_filter jsonb) RETURNS void
-LANGUAGE plpgsql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-    v_key text;
-BEGIN
-    IF jsonb_typeof(p_filter) <> 'object' THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT422', MESSAGE = 'filter must be a JSON object',
-            HINT = 'For example {"type": ["order.paid", "order.refund.*"]}.';
-    END IF;
-    FOR v_key IN SELECT jsonb_object_keys(p_filter) LOOP
-        IF v_key IN ('source', 'keyword', 'in', 'match', 'rate_limit', 'dedupe', 'all', 'any', 'not', 'function') THEN
-            RAISE EXCEPTION USING ERRCODE = 'feature_not_supported',
-                MESSAGE = format('filter "%s" is not yet supported', v_key),
-                HINT = 'Supported is: type.';
-        ELSIF v_key <> 'type' THEN
-            RAISE EXCEPTION USING ERRCODE = 'PT422',
-                MESSAGE = format('unknown filter "%s"', v_key), HINT = 'Supported is: type.';
-        END IF;
-    END LOOP;
-    IF p_filter ? 'type' AND (jsonb_typeof(p_filter -> 'type') <> 'array' OR p_filter -> 'type' = '[]'
-            OR jsonb_path_exists(p_filter, 'strict $.type[*] ? (@.type() <> "string" || @ == "")')) THEN
-        RAISE EXCEPTION USING ERRCODE = 'PT422',
-            MESSAGE = 'filter "type" must be an array of event types',
-            DETAIL = format('Found %s.', p_filter -> 'type'),
-            HINT = 'A type matches exactly, or everything below it when it ends in ".*".';
-    END IF;
-END
-$$;
-REVOKE ALL ON FUNCTION reflex_internal.check_filter(jsonb) FROM PUBLIC;
-
 CREATE OR REPLACE FUNCTION reflex_internal.check_trigger(p_trigger jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
@@ -205,7 +172,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     PERFORM reflex_internal.check_name('rule', create_rule.name);
-    PERFORM reflex_internal.check_filter(coalesce(create_rule.filter, '{}'));
+    PERFORM reflex_internal.filter_check(coalesce(create_rule.filter, '{}'));
     PERFORM reflex_internal.check_trigger(create_rule.trigger);
     PERFORM reflex_internal.check_action(create_rule.action, reflex_internal.caller());
     INSERT INTO reflex_internal.rule (name, owner, enabled, filter, trigger, action, since_seq, since_held)
@@ -220,7 +187,7 @@ EXCEPTION WHEN unique_violation THEN
 END
 $$;
 COMMENT ON FUNCTION reflex.create_rule(text, jsonb, jsonb, jsonb) IS
-'Lets something happen for every event that passes the filter and commits from now on, exactly once. filter: {"type": ["a", "b.*"]}, {} for all. trigger: {"immediate": {}}. action: one of {"agent": name, "input": ...}, {"function": "schema.fn"} (fn(event jsonb), run as the owner of the rule), {"effect": kind, "payload": ...}, {"publish": type, "payload": ...}, {"notify": contact, "body": ...}; {"$": "$.payload.x"} stands for a jsonpath on the event, and without input or payload the whole event is given. PT403, PT404, PT409, PT422 for what is wrong with the arguments, 0A000 for what is not yet supported.';
+'Lets something happen for every event that passes the filter and commits from now on, exactly once. filter: as in test_filter, {} for all. trigger: {"immediate": {}}. action: one of {"agent": name, "input": ...}, {"function": "schema.fn"} (fn(event jsonb), run as the owner of the rule), {"effect": kind, "payload": ...}, {"publish": type, "payload": ...}, {"notify": contact, "body": ...}; {"$": "$.payload.x"} stands for a jsonpath on the event, and without input or payload the whole event is given. PT403, PT404, PT409, PT422 for what is wrong with the arguments, 0A000 for what is not yet supported.';
 REVOKE ALL ON FUNCTION reflex.create_rule(text, jsonb, jsonb, jsonb) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION reflex.create_rule(text, jsonb, jsonb, jsonb) TO reflex_admin;
 
@@ -245,7 +212,7 @@ BEGIN
     v_rule.filter := coalesce(alter_rule.filter, v_rule.filter);
     v_rule.trigger := coalesce(alter_rule.trigger, v_rule.trigger);
     v_rule.action := coalesce(alter_rule.action, v_rule.action);
-    PERFORM reflex_internal.check_filter(v_rule.filter);
+    PERFORM reflex_internal.filter_check(v_rule.filter);
     PERFORM reflex_internal.check_trigger(v_rule.trigger);
     PERFORM reflex_internal.check_action(v_rule.action, v_rule.owner);
     UPDATE reflex_internal.rule AS r

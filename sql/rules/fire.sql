@@ -9,7 +9,7 @@
 -- plans: a function in SQL that can't be inlined is planned at every call.
 CREATE OR REPLACE FUNCTION reflex_internal.enabled_rules()
 RETURNS TABLE (name text, owner text, owner_oid oid, since_seq bigint, since_held bigint[],
-    types text[], action jsonb, call text)
+    filter jsonb, action jsonb, call text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -17,8 +17,7 @@ AS $$
 BEGIN
     RETURN QUERY
     SELECT r.name, r.owner::text, o.oid, r.since_seq, r.since_held,
-           CASE WHEN r.filter ? 'type' THEN ARRAY(SELECT jsonb_array_elements_text(r.filter -> 'type')) END,
-           r.action,
+           r.filter, r.action,
            CASE WHEN r.action ? 'function' THEN
                (SELECT format('SELECT %I.%I($1)', f.parts[1], f.parts[2])
                 FROM parse_ident(r.action ->> 'function') AS f (parts)) END

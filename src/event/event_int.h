@@ -27,6 +27,8 @@
 #include "postgres.h"
 #include "base/clock.h"
 #include "event/event.h"
+#include "event/filter.h"
+#include "event/patterns.h"
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "nodes/pg_list.h"
@@ -80,6 +82,7 @@ typedef struct RxDb
 	Oid			database;		/* InvalidOid: free.  Written under the table's lock */
 	Oid			namespace;		/* of reflex_internal: a new one is a new life */
 	bool		ready;			/* counters are set; under lock */
+	bool		from_standby;	/* ... but may be out of date; under lock */
 	LWLock		lock;
 	RxCounter	counter[RX_N_LOGS];
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
@@ -193,6 +196,8 @@ typedef enum RxChildKind
 	RX_CHILD_DEDUPE,
 	RX_CHILD_DELAYED
 } RxChildKind;
+extern Oid	rx_child_oid(const char *name);
+extern bool rx_child_make(const char *name, const char *sql);
 extern bool rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number);
 extern bool rx_child_lock(const char *parent, const char *name);
 extern void rx_child_drop(const char *name);
@@ -239,8 +244,10 @@ typedef struct RxSubInfo
 	bool		retry_only;
 	bool		system;
 	bool		paused;			/* hands out nothing */
-	int			n_types;
-	char	  **types;
+	bool		any_type;
+	RxPatterns	types;
+	Jsonb	   *filter_json;	/* NULL: all that types let pass */
+	RxFilter   *filter;			/* compiled at the first reading */
 	int			max_attempts;	/* 0: as the setting says; like the next two */
 	int64		retry_base_us;	/* -1: as the setting says */
 	int64		retry_max_us;
@@ -254,7 +261,8 @@ extern List *rx_sub_ids(void);	/* of int, all there are */
 extern RxSub *rx_sub_attach(RxSubInfo *info);
 extern int	rx_sub_max_attempts(const RxSubInfo *info);
 extern int64 rx_sub_backoff(const RxSubInfo *info, int attempt);
-extern bool rx_sub_wants(const RxSubInfo *info, const char *type, int len);
+extern void rx_sub_prepare(RxSubInfo *info);
+extern bool rx_sub_wants(const RxSubInfo *info, Datum *values, bool *isnull);
 extern void rx_sub_caches_reset(void);
 extern void rx_sub_catalog_changed(void);
 

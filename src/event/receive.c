@@ -72,9 +72,8 @@ fresh_row(Datum *values, bool *isnull, void *arg)
 	Reading    *reading = arg;
 	RxLease    *lease = reading->lease;
 	int64		seq = DatumGetInt64(values[RX_COL_SEQ]);
-	text	   *type = DatumGetTextPP(values[RX_COL_TYPE]);
 
-	if (!rx_sub_wants(reading->r->info, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)))
+	if (!rx_sub_wants(reading->r->info, values, isnull))
 		return true;
 	if (lease->width == 0)
 		lease->lo = seq;
@@ -95,11 +94,9 @@ known_row(Datum *values, bool *isnull, void *arg)
 {
 	Reading    *reading = arg;
 	int64		bit = DatumGetInt64(values[RX_COL_SEQ]) - reading->lease->lo;
-	text	   *type = DatumGetTextPP(values[RX_COL_TYPE]);
 
 	if (!RX_BIT_TEST(reading->lease->out, bit) ||
-		!(reading->r->info->retry_only ||
-		  rx_sub_wants(reading->r->info, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type))))
+		!(reading->r->info->retry_only || rx_sub_wants(reading->r->info, values, isnull)))
 		return true;
 	RX_BIT_SET(reading->found, bit);
 	emit_row(reading, values, isnull);
@@ -242,6 +239,7 @@ rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *
 
 	rx_shared_require_read_committed();
 	r.db = rx_db();
+	rx_sub_prepare(info);
 	r.sub = rx_sub_attach(info);
 	rx_settle_expire(info, r.sub);
 	if (info->paused)

@@ -14,6 +14,7 @@
 #include "reflex.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "event/event_int.h"
 #include "miscadmin.h"
 #include "pg/compat.h"
@@ -183,7 +184,7 @@ take_slot(Oid namespace)
 	LWLockAcquire(&unused->lock, LW_EXCLUSIVE);
 	unused->database = MyDatabaseId;
 	unused->namespace = namespace;
-	unused->ready = false;
+	unused->ready = unused->from_standby = false;
 	memset(unused->counter, 0, sizeof(unused->counter));
 	unused->dedupe_used = false;
 	pg_atomic_write_u32(&unused->quiet, 0);
@@ -231,15 +232,20 @@ read_start(Start *start)
 	rx_spi_close(&spi);
 }
 
-/* Several may read the start at once; the first to come back sets it. */
+/*
+ * Several may read the start at once; the first to come back sets it.  What was
+ * read on a standby is good for the moment only: the log grows there without
+ * our knowing.
+ */
 static void
 make_ready(RxDb *db)
 {
+	bool		standby = RecoveryInProgress();
 	Start		start;
 
 	read_start(&start);
 	LWLockAcquire(&db->lock, LW_EXCLUSIVE);
-	if (!db->ready)
+	if (!db->ready || db->from_standby)
 	{
 		for (int log = 0; log < RX_N_LOGS; log++)
 		{
@@ -249,6 +255,7 @@ make_ready(RxDb *db)
 			db->counter[log].last_created = start.last_created[log];
 		}
 		pg_atomic_write_u32(&db->generation, start.generation);
+		db->from_standby = standby;
 		db->ready = true;
 	}
 	LWLockRelease(&db->lock);
@@ -275,7 +282,8 @@ rx_db(void)
 
 	rx_shmem_require();
 	namespace = rx_internal_namespace();
-	if (my_db && my_db->namespace == namespace && my_db->database == MyDatabaseId && my_db->ready)
+	if (my_db && my_db->namespace == namespace && my_db->database == MyDatabaseId &&
+		my_db->ready && !my_db->from_standby)
 		return my_db;
 
 	(void) rx_extension_owner();	/* raises when the extension is not here */
@@ -334,9 +342,14 @@ rx_lease_free(RxLease *lease)
 
 /* ---- end of transaction ---- */
 
+/*
+ * Who hands out or rebuilds must see all that is committed, and be able to
+ * write down what comes of it.
+ */
 void
 rx_shared_require_read_committed(void)
 {
+	PreventCommandDuringRecovery("receiving events");
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -54,15 +54,17 @@ static void
 read_types(RxSubInfo *info, Datum value, bool isnull)
 {
 	Datum	   *elems;
+	char	  **types;
 	int			n;
 
+	info->any_type = isnull;
 	if (isnull)
 		return;
 	deconstruct_array(DatumGetArrayTypeP(value), TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &n);
-	info->types = palloc(Max(n, 1) * sizeof(char *));
-	info->n_types = n;
+	types = palloc_array(char *, n);
 	for (int i = 0; i < n; i++)
-		info->types[i] = TextDatumGetCString(elems[i]);
+		types[i] = TextDatumGetCString(elems[i]);
+	rx_patterns_make(&info->types, types, n);
 }
 
 /* One row; allocated in infos_context, which is current. */
@@ -87,6 +89,8 @@ read_info(uint64 row)
 	value = rx_spi_get(row, 9, &isnull);
 	info->retry_max_us = interval_us(value, isnull);
 	info->paused = DatumGetBool(rx_spi_get(row, 10, NULL));
+	value = rx_spi_get(row, 11, &isnull);
+	info->filter_json = isnull ? NULL : DatumGetJsonbPCopy(value);
 	return info;
 }
 
@@ -106,7 +110,8 @@ load_infos(RxDb *db)
 
 	rx_spi_open(&spi);
 	n = rx_spi_exec("SELECT id, name, log, retry_only, system, types, max_attempts,"
-					" retry_base_delay, retry_max_delay, paused FROM reflex_internal.subscription ORDER BY id",
+					" retry_base_delay, retry_max_delay, paused, filter"
+					" FROM reflex_internal.subscription ORDER BY id",
 					0, NULL, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 row = 0; row < n; row++)
 	{
@@ -220,26 +225,27 @@ rx_sub_backoff(const RxSubInfo *info, int attempt)
 	return rx_backoff_delay(attempt, base, max, pg_prng_double(&pg_global_prng_state));
 }
 
-/* Exact, or by a trailing ".*". */
-bool
-rx_sub_wants(const RxSubInfo *info, const char *type, int len)
+/*
+ * Makes ready to ask what the subscription wants.  Not when the catalog is read:
+ * a filter that another version of PostgreSQL let pass and this one does not
+ * should stop its own subscription alone.
+ */
+void
+rx_sub_prepare(RxSubInfo *info)
 {
-	if (info->n_types == 0)
-		return info->types == NULL;
-	for (int i = 0; i < info->n_types; i++)
-	{
-		const char *pattern = info->types[i];
-		int			n = (int) strlen(pattern);
+	if (info->filter_json && info->filter == NULL)
+		info->filter = rx_filter_compile(info->filter_json, infos_context);
+}
 
-		if (n >= 2 && strcmp(pattern + n - 2, ".*") == 0)
-		{
-			if (len >= n - 1 && memcmp(pattern, type, n - 1) == 0)
-				return true;
-		}
-		else if (n == len && memcmp(pattern, type, n) == 0)
-			return true;
-	}
-	return false;
+/* Of a row of the log; values as it has columns. */
+bool
+rx_sub_wants(const RxSubInfo *info, Datum *values, bool *isnull)
+{
+	text	   *type = DatumGetTextPP(values[RX_COL_TYPE]);
+
+	if (!info->any_type && !rx_patterns_match(&info->types, VARDATA_ANY(type), VARSIZE_ANY_EXHDR(type)))
+		return false;
+	return rx_filter_matches(info->filter, values, isnull);
 }
 
 /* ---- shared state ---- */

@@ -47,6 +47,13 @@
 	index_beginscan((heap), (index), (snapshot), (nkeys), 0)
 #endif
 
+/* 17 let LockHeldByMe ask for stronger modes too. */
+#if PG_VERSION_NUM >= 170000
+#define rx_lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define rx_lock_held_by_me(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* 17 made wait events of extensions named; before, all are "Extension". */
 #if PG_VERSION_NUM >= 170000
 #include "utils/wait_event.h"

@@ -16,31 +16,10 @@
 #include "utils/uuid.h"
 
 static const char load_sql[] =
-"SELECT name, owner, owner_oid, since_seq, since_held, types, action, call FROM reflex_internal.enabled_rules()";
+"SELECT name, owner, owner_oid, since_seq, since_held, filter, action, call FROM reflex_internal.enabled_rules()";
 
 static const char event_sql[] =
 "SELECT reflex_internal.rule_event($1, $2, $3, $4, $5, $6, $7, $8)";
-
-static void
-read_types(RxRule *rule, Datum array)
-{
-	Datum	   *elems;
-	int			n;
-
-	deconstruct_array(DatumGetArrayTypeP(array), TEXTOID, -1, false, TYPALIGN_INT, &elems, NULL, &n);
-	rule->types = palloc_array(RxTypePattern, n);
-	rule->n_types = n;
-	for (int i = 0; i < n; i++)
-	{
-		RxTypePattern *pattern = &rule->types[i];
-		char	   *type = TextDatumGetCString(elems[i]);
-		int			len = strlen(type);
-
-		pattern->prefix = len >= 2 && strcmp(type + len - 2, ".*") == 0;
-		pattern->text = type;
-		pattern->len = pattern->prefix ? len - 1 : len;
-	}
-}
 
 /* Bounds of half-open ranges, one after the other. */
 static void
@@ -77,9 +56,7 @@ read_rule(RxRule *rule, uint64 row)
 	rule->owner_oid = isnull ? InvalidOid : DatumGetObjectId(value);
 	rule->since_seq = DatumGetInt64(rx_spi_get(row, 4, NULL));
 	read_held(rule, rx_spi_get(row, 5, NULL));
-	value = rx_spi_get(row, 6, &rule->any_type);
-	if (!rule->any_type)
-		read_types(rule, value);
+	rule->filter = rx_filter_compile(DatumGetJsonbP(rx_spi_get(row, 6, NULL)), CurrentMemoryContext);
 	rule->action = DatumGetJsonbPCopy(rx_spi_get(row, 7, NULL));
 	rule->call = get_text(row, 8);
 	rule->retries = rx_subscription_id(psprintf("rule:%s", rule->name), false);
@@ -110,14 +87,6 @@ rx_rules_load(void)
 	return set;
 }
 
-static bool
-type_matches(const RxTypePattern *pattern, const char *type, int len)
-{
-	if (pattern->prefix ? len <= pattern->len : len != pattern->len)
-		return false;
-	return memcmp(pattern->text, type, pattern->len) == 0;
-}
-
 /* Did the event commit after the rule was made? */
 static bool
 is_new_to(const RxRule *rule, int64 seq)
@@ -131,17 +100,17 @@ is_new_to(const RxRule *rule, int64 seq)
 }
 
 bool
-rx_rule_matches(const RxRule *rule, const RxRecord *record)
+rx_rule_matches(const RxRule *rule, const RxRecord *record, RxFilterRow *row)
 {
-	const char *type = VARDATA_ANY(record->type);
-	int			len = VARSIZE_ANY_EXHDR(record->type);
+	MemoryContext old;
+	bool		matches;
 
 	if (!is_new_to(rule, record->seq))
 		return false;
-	for (int i = 0; !rule->any_type && i < rule->n_types; i++)
-		if (type_matches(&rule->types[i], type, len))
-			return true;
-	return rule->any_type;
+	old = MemoryContextSwitchTo(row->scratch);
+	matches = rx_filter_matches_row(rule->filter, row);
+	MemoryContextSwitchTo(old);
+	return matches;
 }
 
 Jsonb *

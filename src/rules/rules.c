@@ -85,6 +85,7 @@ static RxRuleSet rules;
 static uint32 rules_version;	/* of the catalog they were read from; 0: read again */
 static int64 flush_at = RX_NEVER;	/* when to write down what is settled */
 static MemoryContext rules_context; /* holds rules */
+static MemoryContext match_context; /* what matching one event needs */
 static MemoryContext scratch;	/* the worker's, outside transactions */
 
 static int64
@@ -240,15 +241,18 @@ static int
 fire_rules(const RxRecord *record)
 {
 	bool		guilty = is_guilty(reading, record->seq);
+	RxFilterRow row;
 	Jsonb	   *event = NULL;
 	int			fired = 0;
 
+	MemoryContextReset(match_context);
+	rx_filter_row_of_record(&row, record, match_context);
 	for (int i = 0; i < rules.n; i++)
 	{
 		const RxRule *rule = &rules.rules[i];
 		char	   *error;
 
-		if (!rx_rule_matches(rule, record))
+		if (!rx_rule_matches(rule, record, &row))
 			continue;
 		if (event == NULL)
 			event = rx_rule_event(record);
@@ -436,6 +440,7 @@ start(void)
 	rx_rule_fire_init();
 	CacheRegisterSyscacheCallback(AUTHOID, forget_rules, (Datum) 0);
 	batch.context = AllocSetContextCreate(TopMemoryContext, "reflex rules batch", ALLOCSET_DEFAULT_SIZES);
+	match_context = AllocSetContextCreate(TopMemoryContext, "reflex rules match", ALLOCSET_DEFAULT_SIZES);
 	rules_context = AllocSetContextCreate(TopMemoryContext, "reflex rules", ALLOCSET_DEFAULT_SIZES);
 }
 

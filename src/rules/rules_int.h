@@ -7,15 +7,8 @@
 
 #include "postgres.h"
 #include "event/event.h"
+#include "event/filter.h"
 #include "utils/jsonb.h"
-
-/* One way in which a rule's filter lets a type pass. */
-typedef struct RxTypePattern
-{
-	const char *text;			/* of "order.*" only "order." */
-	int			len;
-	bool		prefix;
-} RxTypePattern;
 
 typedef struct RxRule
 {
@@ -25,9 +18,7 @@ typedef struct RxRule
 	int64		since_seq;		/* events below are none of its business, */
 	int64	   *held;			/* but for those in these half-open ranges */
 	int			n_held;			/* bounds, two for each */
-	bool		any_type;
-	int			n_types;
-	RxTypePattern *types;
+	RxFilter   *filter;
 	Jsonb	   *action;
 	const char *call;			/* the handler's statement, NULL for other actions */
 	int32		retries;		/* subscription of what failed */
@@ -44,7 +35,8 @@ typedef struct RxRuleSet
 /* Reads the enabled rules as they are now into the current memory context. */
 extern RxRuleSet rx_rules_load(void);
 
-extern bool rx_rule_matches(const RxRule *rule, const RxRecord *record);
+/* row is the record as filters see it, good for all rules. */
+extern bool rx_rule_matches(const RxRule *rule, const RxRecord *record, RxFilterRow *row);
 
 /* The event as handlers and templates see it, in the current memory context. */
 extern Jsonb *rx_rule_event(const RxRecord *record);

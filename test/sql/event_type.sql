@@ -57,6 +57,8 @@ SELECT reflex.register_event_type(repeat('x', 256), '{}');
 SELECT reflex.register_event_type(NULL, '{}');
 SELECT reflex.register_event_type('a', NULL);
 SELECT reflex.register_event_type('a', '{"properties": {"b": {"typ": "string"}}}');
+SELECT reflex.register_event_type('agent.completed', '{}');
+SELECT reflex.drop_event_type('agent.failed');
 SET ROLE regress_app;
 SELECT reflex.register_event_type('a', '{}');
 SELECT reflex.drop_event_type('ws.message');

@@ -20,7 +20,7 @@ SELECT name, owner, enabled, filter, trigger, action FROM reflex.rules ORDER BY 
 SELECT reflex.create_rule('all', action => '{"publish": "seen"}');
 
 -- Filters and triggers.
-SELECT reflex.create_rule('x', '{"source": ["a"]}', action => '{"publish": "b"}');
+SELECT reflex.create_rule('x', '{"function": "a.b"}', action => '{"publish": "b"}');
 SELECT reflex.create_rule('x', '{"types": ["a"]}', action => '{"publish": "b"}');
 SELECT reflex.create_rule('x', '{"type": "a"}', action => '{"publish": "b"}');
 SELECT reflex.create_rule('x', '{"type": []}', action => '{"publish": "b"}');

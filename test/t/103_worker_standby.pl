@@ -24,10 +24,25 @@ $primary->wait_for_catchup($standby, 'replay');
 is( $standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'reflex%'"),
 	'0', 'nobody on the standby');
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM reflex.workers'), '0', 'and the view says so');
+
+# What is there can be looked at, and waits for the promotion.
+$primary->safe_psql('postgres', "SELECT reflex.subscribe('s'); SELECT reflex.publish('before')");
+$primary->wait_for_catchup($standby, 'replay');
+is($standby->safe_psql('postgres', 'SELECT type FROM reflex.events'), 'before', 'the log can be read on the standby');
+my (undef, undef, $stderr) = $standby->psql('postgres', "SELECT * FROM reflex.receive('s')");
+like($stderr, qr/cannot execute receiving events during recovery/, 'nothing is handed out there');
+(undef, undef, $stderr) = $standby->psql('postgres', "SELECT reflex.publish('x')");
+like($stderr, qr/cannot execute publishing/, 'nor published');
+$standby->safe_psql('postgres', "SELECT reflex_internal.log_next(0)");
+$primary->safe_psql('postgres', "SELECT count(reflex.publish('later')) FROM generate_series(1, 20000)");
+$primary->wait_for_catchup($standby, 'replay');
 takes_less(2, sub {
 		$standby->promote;
 		workers_become($standby, 'postgres', 'io sql', 2, 'workers after promotion');
 	}, 'promotion');
+is($standby->safe_psql('postgres', "SELECT count(*) FROM reflex.receive('s', 30000)"), '20001', 'then it is all there');
+$standby->safe_psql('postgres', "SELECT reflex.publish('after')");
+is($standby->safe_psql('postgres', "SELECT type FROM reflex.receive('s')"), 'after', 'and goes on');
 $standby->stop('fast');
 
 # -b is how pg_upgrade starts a server.
