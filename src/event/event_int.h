@@ -70,6 +70,16 @@ typedef struct RxCounter
 	TimestampTz last_created;	/* created_at never goes back */
 } RxCounter;
 
+/* What has happened since the shared memory began; for reflex.stats. */
+typedef struct RxCounts
+{
+	uint64		delivered;		/* events handed out */
+	uint64		acked;
+	uint64		failed;			/* attempts that were reported as failed */
+	uint64		expired;		/* attempts whose lease lapsed */
+	uint64		dead;			/* dead letters */
+} RxCounts;
+
 typedef struct RxDb
 {
 	Oid			database;		/* InvalidOid: free.  Written under the table's lock */
@@ -80,6 +90,9 @@ typedef struct RxDb
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
 	pg_atomic_uint32 wanted;	/* somebody waits for the worker to make children */
+	pg_atomic_uint64 published[RX_N_LOGS];	/* entries, by transactions that committed */
+	RxCounts	retired;		/* of subscriptions that are gone; under the table's lock */
+	TimestampTz since;			/* these two count from here; under the table's lock */
 } RxDb;
 
 typedef enum RxLeaseState
@@ -107,6 +120,7 @@ typedef struct RxLease
 	int16		attempt;		/* deliveries so far, the present one included */
 	uint8		state;			/* RxLeaseState */
 	bool		exact;			/* a clear bit does not mean "settled or never there" */
+	bool		requeued;		/* one event, handed out from its dead letter (dead_letter.c) */
 } RxLease;
 
 typedef struct RxSub
@@ -124,6 +138,7 @@ typedef struct RxSub
 	int			n_holes;
 	uint32		n_out;			/* events that are out */
 	uint32		n_waiting;		/* retries that wait */
+	RxCounts	counts;
 	RxRange		pending[RX_MAX_PENDING];	/* to be read: released by publishers or unread tails */
 	RxRange		holes[RX_MAX_HOLES];	/* passed, may still be held */
 	dlist_head	returned;
@@ -267,7 +282,7 @@ extern void rx_journal_settled(RxSub *sub, const RxRange *ranges, int n);
 extern void rx_journal_expired(RxSub *sub, int64 no, const RxRange *ranges, int n, int attempt,
 							   const char *error);
 extern void rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const char *error);
-extern void rx_journal_requeued(RxSub *sub, int64 seq);
+extern void rx_journal_requeued(RxSub *sub, int64 seq, TimestampTz due);
 extern void rx_journal_rebuild(RxSubInfo *info, RxSub *sub);
 extern void rx_journal_ensure_child(RxDb *db);
 extern uint32 rx_journal_generation(RxDb *db);
@@ -289,10 +304,17 @@ extern void rx_settle_claimed(RxSub *sub, RxLease *lease, const RxRange *window)
 extern void rx_settle_claim_over(void);
 extern void rx_settle_received(RxSub *sub, RxLease *lease);
 extern int	rx_settle_expire(RxSubInfo *info, RxSub *sub);
-extern void rx_settle_requeue(RxSubInfo *info, int64 seq);
+extern void rx_settle_requeue(RxSubInfo *info, int64 seq, int64 delay_us);
 extern bool rx_settle_pending(void);
 
 /* ---- dead_letter.c ---- */
-extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error);
+extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error,
+							   bool requeued);
+extern bool rx_dead_letter_read(const RxSubInfo *info, int64 seq, Datum *values, bool *isnull);
+
+/* ---- stats.c ---- */
+extern void rx_stats_published(RxLogId log);
+extern void rx_stats_retire(const RxSub *sub);	/* under the table's lock */
+extern RxSub *rx_stats_sub(RxSubInfo *info);	/* NULL when it is not at hand */
 
 #endif							/* RX_EVENT_EVENT_INT_H */

@@ -75,6 +75,8 @@ init_shared(char *behind, Size size)
 		pg_atomic_init_u32(&rx_shared->dbs[i].generation, 0);
 		pg_atomic_init_u32(&rx_shared->dbs[i].catalog_version, 1);
 		pg_atomic_init_u32(&rx_shared->dbs[i].wanted, 0);
+		for (int log = 0; log < RX_N_LOGS; log++)
+			pg_atomic_init_u64(&rx_shared->dbs[i].published[log], 0);
 	}
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 		LWLockInitialize(&rx_shared->subs[i].lock, rx_shmem_tranche());
@@ -134,6 +136,7 @@ forget_subs(int db)
 		if (sub->id == 0 || sub->db != db)
 			continue;
 		LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+		rx_stats_retire(sub);
 		rx_lease_discard(sub, NULL);
 		sub->ready = false;
 		sub->id = 0;
@@ -184,6 +187,10 @@ take_slot(Oid namespace)
 	unused->ready = false;
 	memset(unused->counter, 0, sizeof(unused->counter));
 	pg_atomic_write_u32(&unused->generation, 0);
+	for (int log = 0; log < RX_N_LOGS; log++)
+		pg_atomic_write_u64(&unused->published[log], 0);
+	memset(&unused->retired, 0, sizeof(RxCounts));
+	unused->since = GetCurrentTimestamp();
 	pg_atomic_fetch_add_u32(&unused->catalog_version, 1);
 	LWLockRelease(&unused->lock);
 	return unused;
@@ -365,6 +372,7 @@ static const RxXactHooks shared_hooks = {
 	.at_end = end_transaction,
 };
 
+extern const RxXactHooks rx_stats_hooks;
 extern const RxXactHooks rx_settle_hooks;
 extern const RxXactHooks rx_subscription_hooks;
 
@@ -374,6 +382,7 @@ rx_event_init(void)
 	rx_shmem_register(&shared_area);
 	rx_session_init();
 	rx_xact_hooks_register(&shared_hooks);
+	rx_xact_hooks_register(&rx_stats_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);
 	rx_xact_hooks_register(&rx_subscription_hooks);
 }
