@@ -12,9 +12,10 @@ AS 'MODULE_PATHNAME', 'reflex_receive';
 COMMENT ON FUNCTION reflex.receive(text, integer, interval, interval) IS
 'Hands out up to max events of a subscription, each leased to the caller: unless it is acked, nacked or extended '
 'within the lease it is handed out again, as the next attempt. Writes nothing. If the transaction aborts, the events are given back at once, uncounted. '
-'max: 1 to 100000. lease: 1 ms to 24 h. '
+'max: 1 to 100000. lease: 1 ms to 24 h. wait: when there is nothing, so long at most until there is, up to 60 s; '
+'the statement holds back xmin while it waits. '
 'Errors: PT404 no such subscription, PT403 one of reflex''s own, 22023 out of range, '
-'0A000 in REPEATABLE READ and SERIALIZABLE, and for wait, which is not yet supported.';
+'0A000 in REPEATABLE READ and SERIALIZABLE.';
 REVOKE ALL ON FUNCTION reflex.receive(text, integer, interval, interval) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.ack(token text) RETURNS boolean

@@ -16,6 +16,7 @@
 
 #define MAX_RECEIVE 100000
 #define MAX_LEASE_US (INT64CONST(24) * 3600 * USECS_PER_SEC)
+#define MAX_WAIT_US (60 * USECS_PER_SEC)
 
 /* An interval as microseconds; months and days count 30 days and 24 hours. */
 static int64
@@ -32,7 +33,8 @@ interval_arg(Interval *interval, const char *name, int64 min, int64 max)
 	return us;
 }
 
-static RxSubInfo *
+/* Its name, kept in the caller's memory: what is known of it may be read anew. */
+static char *
 subscription_arg(text *name)
 {
 	char	   *s = text_to_cstring(name);
@@ -45,7 +47,7 @@ subscription_arg(text *name)
 				errcode(ERRCODE_RX_FORBIDDEN),
 				errmsg("subscription \"%s\" belongs to reflex", s),
 				errhint("Use subscribe() to make one of your own."));
-	return info;
+	return s;
 }
 
 /* Columns of receive(), in order. */
@@ -91,21 +93,18 @@ put_row(RxSubInfo *info, Datum *values, bool *isnull, int attempt, const RxToken
 /* receive(subscription text, max int, lease interval, wait interval) */
 REFLEX_FUNCTION(reflex_receive)
 {
-	RxSubInfo  *info = subscription_arg(PG_GETARG_TEXT_PP(0));
+	char	   *name = subscription_arg(PG_GETARG_TEXT_PP(0));
 	int			max = PG_GETARG_INT32(1);
 	int64		lease_us = interval_arg(PG_GETARG_INTERVAL_P(2), "lease", 1000, MAX_LEASE_US);
+	int64		wait_us = interval_arg(PG_GETARG_INTERVAL_P(3), "wait", 0, MAX_WAIT_US);
 
 	if (max < 1 || max > MAX_RECEIVE)
 		ereport(ERROR,
 				errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				errmsg("argument \"max\" is out of range"),
 				errdetail("It must be between 1 and %d.", MAX_RECEIVE));
-	if (interval_arg(PG_GETARG_INTERVAL_P(3), "wait", 0, 60 * USECS_PER_SEC) > 0)
-		ereport(ERROR,
-				errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				errmsg("argument \"wait\" is not yet supported"));
 	InitMaterializedSRF(fcinfo, 0);
-	rx_receive_each(info, max, lease_us, put_row, fcinfo->resultinfo);
+	rx_receive_wait(name, max, lease_us, wait_us, put_row, fcinfo->resultinfo);
 	PG_RETURN_NULL();
 }
 

@@ -202,7 +202,7 @@ extern int64 rx_position_next(RxLogId log, bool fresh, TimestampTz *created_at, 
 extern void rx_position_view(RxDb *db, RxLogId log, RxView *view);
 extern bool rx_position_held_all(const RxDb *db, RxLogId log, const RxRange *ranges, int n);
 extern bool rx_position_mine(void);
-extern void rx_position_release(void);
+extern void rx_position_release(bool committed);
 
 /* ---- log.c ---- */
 enum							/* columns of a log table, from 0 */
@@ -242,6 +242,12 @@ extern int	rx_sub_max_attempts(const RxSubInfo *info);
 extern int64 rx_sub_backoff(const RxSubInfo *info, int attempt);
 extern bool rx_sub_wants(const RxSubInfo *info, const char *type, int len);
 extern void rx_sub_caches_reset(void);
+
+/* ---- wait.c ---- */
+extern void rx_wait_wake(const RxSub *sub);
+extern void rx_wait_wake_log(const RxDb *db, RxLogId log);
+extern void rx_wait_for(RxSubInfo *info, RxSub *sub, int64 until);
+extern void rx_wait_init(void);
 
 /* ---- lease.c: under RxSub.lock unless said otherwise ---- */
 extern void rx_lease_out(RxSub *sub, RxLease *lease, int64 due);
@@ -297,6 +303,8 @@ extern bool rx_journal_compact(void);
 typedef void (*RxRowEmit) (RxSubInfo *info, Datum *values, bool *isnull, int attempt,
 						   const RxToken *token, void *arg);
 extern int	rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *arg);
+extern int	rx_receive_wait(const char *name, int max, int64 lease_us, int64 wait_us,
+							RxRowEmit emit, void *arg);
 
 /* ---- settle.c ---- */
 extern void rx_settle_reserve(void);

@@ -22,6 +22,7 @@
 #include "reflex.h"
 
 #include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "commands/sequence.h"
 #include "event/event_int.h"
 #include "miscadmin.h"
@@ -46,6 +47,23 @@ typedef struct Mine
 
 static Mine mine[RX_N_LOGS];
 
+/*
+ * The end of what has been inserted into WAL.  The server tells where the next
+ * record will begin, which at the start of a page is behind a header that is
+ * not written yet, and can't be flushed.
+ */
+static XLogRecPtr
+end_of_wal(void)
+{
+	XLogRecPtr	next = GetXLogInsertRecPtr();
+
+	if (XLogSegmentOffset(next, wal_segment_size) == SizeOfXLogLongPHD)
+		return next - SizeOfXLogLongPHD;
+	if (next % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return next - SizeOfXLogShortPHD;
+	return next;
+}
+
 /* Reserves one more block on disk; returns its first position. */
 static int64
 reserve_block(RxLogId log)
@@ -61,7 +79,7 @@ reserve_block(RxLogId log)
 				errcode(ERRCODE_UNDEFINED_OBJECT),
 				errmsg("sequence \"%s.%s\" does not exist", RX_INTERNAL_SCHEMA, name));
 	start = nextval_internal(sequence, false);
-	XLogFlush(GetXLogInsertRecPtr());
+	XLogFlush(end_of_wal());
 	return start;
 }
 
@@ -188,7 +206,7 @@ rx_position_mine(void)
 
 /* After visibility, at commit and abort; no lock, nothing that can fail. */
 void
-rx_position_release(void)
+rx_position_release(bool committed)
 {
 	for (int log = 0; log < RX_N_LOGS; log++)
 	{
@@ -196,6 +214,8 @@ rx_position_release(void)
 			continue;
 		pg_memory_barrier();
 		pg_atomic_write_u32(rx_hold_count(log, RxMyProcNumber), 0);
+		if (committed)
+			rx_wait_wake_log(mine[log].db, log);
 		mine[log].db = NULL;
 	}
 }

@@ -237,6 +237,14 @@ receive_all(Receiver *r)
 	}
 }
 
+/* When one waiter has taken its fill and something is left, it wakes the next. */
+static void
+pass_on(const Receiver *r)
+{
+	if (r->n == r->max && rx_subscription_due(r->info->id) == 0)
+		rx_wait_wake(r->sub);
+}
+
 int
 rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *arg)
 {
@@ -254,7 +262,26 @@ rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *
 	r.due = rx_clock_mono() + lease_us;
 	rx_position_view(r.db, info->log, &r.view);
 	receive_all(&r);
+	pass_on(&r);
 	return r.n;
+}
+
+/* The same, and if there is nothing, again until there is or the time is up. */
+int
+rx_receive_wait(const char *name, int max, int64 lease_us, int64 wait_us, RxRowEmit emit, void *arg)
+{
+	int64		until = rx_clock_mono() + wait_us;
+
+	for (;;)
+	{
+		/* Looked up anew each time: it may have been altered or dropped meanwhile. */
+		RxSubInfo  *info = rx_sub_by_id(rx_subscription_id(name, false));
+		int			n = rx_receive_each(info, max, lease_us, emit, arg);
+
+		if (n > 0 || rx_clock_mono() >= until)
+			return n;
+		rx_wait_for(info, rx_sub_attach(info), until);
+	}
 }
 
 /* ---- for workers: an array of copies ---- */

@@ -550,7 +550,10 @@ end_pin(Pin *p, bool committed)
 	if (p->lease && committed)
 		rx_lease_clear(p->sub, p->lease, p->bit);
 	if (p->retry && committed)
+	{
 		rx_lease_wait(p->sub, p->retry, p->due);
+		rx_wait_wake(p->sub);	/* its timer may be the earliest now */
+	}
 	else if (p->retry)
 		rx_lease_free(p->retry);
 }
@@ -593,6 +596,7 @@ give_back(const Received *r)
 		{
 			lease->attempt--;
 			rx_lease_return(r->sub, lease);
+			rx_wait_wake(r->sub);
 		}
 	}
 	LWLockRelease(&r->sub->lock);

@@ -363,8 +363,7 @@ refuse_prepare(bool prepare)
 static void
 end_transaction(bool committed)
 {
-	RX_UNUSED(committed);
-	rx_position_release();
+	rx_position_release(committed);
 }
 
 static const RxXactHooks shared_hooks = {
@@ -381,6 +380,7 @@ rx_event_init(void)
 {
 	rx_shmem_register(&shared_area);
 	rx_session_init();
+	rx_wait_init();
 	rx_xact_hooks_register(&shared_hooks);
 	rx_xact_hooks_register(&rx_stats_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);

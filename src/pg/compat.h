@@ -16,7 +16,7 @@
 
 /* 17 dropped the name BackendId for ProcNumber and pgprocno with it. */
 #if PG_VERSION_NUM >= 170000
-#include "storage/procnumber.h"
+#include "storage/proc.h"
 #define RxMyProcNumber ((int) MyProcNumber)
 #else
 #include "storage/proc.h"

@@ -83,6 +83,35 @@ $next->query_until(qr/published/, '');
 is(receive('s'), 'first 1,first too 1,second 1', 'positions in a session are in the order of its commits');
 $_->quit foreach $idle, $next;
 
+# A receiver that waits is woken by a commit, by a retry that is due, and by
+# what another gives back.
+sub waits_for
+{
+	my ($wait, $type, $name, $provide) = @_;
+	my $waiter = $node->background_psql('postgres');
+	my $start = time;
+
+	$waiter->query_until(qr/waiting/,
+		"\\echo waiting\nSELECT type || ' ' || attempt, reflex.ack(token) FROM reflex.receive('s', 1, wait => '$wait');\n\\echo received\n");
+	ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'Extension' AND query LIKE '%wait =>%' AND pid <> pg_backend_pid() AND state = 'active'}),
+		"$name: it waits");
+	$provide->();
+	like($waiter->query_until(qr/received/, ''), qr/$type/, $name);
+	cmp_ok(time - $start, '<', 20, 'without waiting to the end');
+	$waiter->quit;
+	return;
+}
+waits_for('30 s', 'wanted 1', 'woken by a commit', sub { publish('wanted') });
+publish('failed_once');
+$next = $node->background_psql('postgres');
+$next->query_safe("BEGIN; SELECT token FROM reflex.receive('s')");
+waits_for('30 s', 'failed_once 1', 'woken by what is given back', sub { $next->query_safe('ROLLBACK') });
+publish('failed_twice');
+$next->query_safe("BEGIN; SELECT reflex.nack(token, 'x', '10 ms') FROM reflex.receive('s')");
+waits_for('30 s', 'failed_twice 2', 'woken by a retry', sub { $next->query_safe('COMMIT') });
+$next->quit;
+is($node->psql('postgres', "SET statement_timeout = '50 ms'; SELECT * FROM reflex.receive('s', wait => '30 s')"), 3, 'a waiting receiver can be cancelled');
+
 # A receiver that is killed with its lease out.
 publish('orphan');
 my $receiver = $node->background_psql('postgres', on_error_die => 0);
