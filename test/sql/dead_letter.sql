@@ -3,7 +3,7 @@
 SET client_min_messages = warning;
 DROP EXTENSION reflex CASCADE;
 CREATE EXTENSION reflex;
-CREATE FUNCTION clock_advance(bigint) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_clock_advance';
+CREATE OR REPLACE FUNCTION clock_advance(bigint) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_clock_advance';
 -- takes everything that a subscription has to give and lets it die
 CREATE FUNCTION kill(s text, error text) RETURNS bigint LANGUAGE sql
     AS $$ SELECT count(*) FROM (SELECT reflex.nack(token, kill.error) FROM reflex.receive(s, 100)) x $$;

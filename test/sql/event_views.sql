@@ -3,7 +3,7 @@
 SET client_min_messages = warning;
 DROP EXTENSION reflex CASCADE;
 CREATE EXTENSION reflex;
-CREATE FUNCTION clock_advance(bigint) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_clock_advance';
+CREATE OR REPLACE FUNCTION clock_advance(bigint) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_clock_advance';
 SELECT published, emitted, acked, failed, expired, dead FROM reflex.stats;
 SELECT reflex.subscribe('v', max_attempts => 2, retry_base_delay => '1 h', retry_max_delay => '2 h');
 SELECT reflex.subscribe('some', types => ARRAY['b.*'], start_at => 'now');
