@@ -14,6 +14,7 @@ SQL_STATE = \
 
 SQL_CODE = \
 	sql/event/publish.sql \
+	sql/event/delayed.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
 	sql/event/dead_letter.sql \

@@ -3,6 +3,7 @@
 GRANT EXECUTE ON FUNCTION
     reflex.publish(text, jsonb, text, text, jsonb, text, timestamptz),
     reflex.publish_many(jsonb),
+    reflex.cancel_delayed(uuid),
     reflex.subscribe(text, text[], jsonb, boolean, text, integer, interval, interval),
     reflex.unsubscribe(text),
     reflex.receive(text, integer, interval, interval),

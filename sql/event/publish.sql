@@ -15,8 +15,9 @@ COMMENT ON FUNCTION reflex.publish(text, jsonb, text, text, jsonb, text, timesta
 'Publishes one event in the current transaction and returns its id: it exists if and only if the transaction commits. '
 'type: what happened, 1 to 255 bytes, as "order.paid". source: who says so. session: key of the conversation it belongs to. '
 'meta: a JSON object kept beside the payload; reflex.traceparent joins it. '
-'Errors: PT422 invalid argument, PT413 payload above reflex.event_max_size, 55000 library not preloaded, '
-'0A000 dedupe_key and deliver_at are not yet supported.';
+'dedupe_key: a second publish with the same key within reflex.dedupe_window adds nothing and returns the id of the first; it waits for a first that is still running. '
+'deliver_at: keeps the event aside until then; the id is that of the delayed event (cancel_delayed), the event itself gets its own when it is due and carries this one in meta as delayed_id. '
+'Errors: PT422 invalid argument, PT413 payload above reflex.event_max_size, 55000 library not preloaded.';
 REVOKE ALL ON FUNCTION reflex.publish(text, jsonb, text, text, jsonb, text, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.publish_many(events jsonb) RETURNS SETOF uuid

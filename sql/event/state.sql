@@ -91,3 +91,36 @@ CREATE INDEX dead_letter_seq ON reflex_internal.dead_letter (subscription, seq);
 CREATE INDEX dead_letter_subscription ON reflex_internal.dead_letter (subscription_name, id) WHERE retried_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter_id_seq', '');
+
+-- Keys of publish(dedupe_key => ...) in children by day (src/event/dedupe.c).
+CREATE TABLE reflex_internal.dedupe (
+    day integer NOT NULL,               -- since 1970-01-01
+    log smallint NOT NULL,
+    key text NOT NULL,
+    at timestamptz NOT NULL,
+    id uuid NOT NULL                    -- of the entry that the key was first used with
+) PARTITION BY LIST (day);
+
+-- Events that are due later, in children by due time (src/event/delayed.c).
+CREATE TABLE reflex_internal.delayed (
+    due timestamptz NOT NULL,
+    no bigint NOT NULL,
+    at timestamptz NOT NULL,            -- when it was published
+    node smallint NOT NULL,
+    type text NOT NULL,
+    source text,
+    session text,
+    role text NOT NULL,
+    payload jsonb NOT NULL,
+    meta jsonb
+) PARTITION BY RANGE (due);
+
+CREATE TABLE reflex_internal.delayed_done (
+    due timestamptz NOT NULL,
+    no bigint NOT NULL,
+    seq bigint,                         -- its position in the log; null: cancelled
+    at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+) PARTITION BY RANGE (due);
+
+CREATE SEQUENCE reflex_internal.delayed_no;
+SELECT pg_catalog.pg_extension_config_dump('reflex_internal.delayed_no', '');

@@ -195,27 +195,6 @@ checkpoint_all(uint32 old, uint32 current)
 }
 
 static void
-drop_generation(uint32 generation)
-{
-	RxSpi		spi;
-
-	rx_spi_open(&spi);
-	rx_spi_exec(psprintf("DROP TABLE reflex_internal.delivery_%u", generation),
-				0, NULL, NULL, NULL, SPI_OK_UTILITY);
-	rx_spi_close(&spi);
-}
-
-/* Tries for the locks that say that nobody writes there and nobody rebuilds. */
-static bool
-lock_out(uint32 old)
-{
-	Oid			parent = get_relname_relid("delivery", rx_internal_namespace());
-
-	return ConditionalLockRelationOid(parent, AccessExclusiveLock) &&
-		ConditionalLockRelationOid(rx_journal_child(old), AccessExclusiveLock);
-}
-
-static void
 begin(void)
 {
 	StartTransactionCommand();
@@ -242,6 +221,7 @@ rx_journal_compact(void)
 	RxDb	   *db;
 	uint32		current;
 	uint32		old;
+	char	   *child;
 	bool		done;
 
 	begin();
@@ -260,9 +240,10 @@ rx_journal_compact(void)
 		pg_atomic_write_u32(&db->generation, current + 1);
 		return true;
 	}
-	done = lock_out(old) && checkpoint_all(old, current);
+	child = psprintf("delivery_%u", old);
+	done = rx_child_lock("delivery", child) && checkpoint_all(old, current);
 	if (done)
-		drop_generation(old);
+		rx_child_drop(child);
 	finish(done);
 	return !done;
 }

@@ -11,7 +11,6 @@
 
 #include "access/xact.h"
 #include "event/event_int.h"
-#include "miscadmin.h"
 #include "pg/duty.h"
 #include "utils/snapmgr.h"
 
@@ -26,6 +25,16 @@ delivery_start(void)
 	next_upkeep = 0;
 }
 
+/*
+ * Not by the database's oid: what an extension that was dropped has left in
+ * shared memory bears the same, and nobody could settle it any more.
+ */
+static bool
+is_ours(const RxSub *sub, const RxDb *db)
+{
+	return sub->id != 0 && &rx_shared->dbs[sub->db] == db;
+}
+
 /* The earliest timer of this database's subscriptions. */
 static int64
 delivery_due(void)
@@ -33,13 +42,13 @@ delivery_due(void)
 	int64		due = next_upkeep;
 	RxDb	   *db = rx_db_in_use();
 
-	if (db && pg_atomic_read_u32(&db->wanted) != 0)
+	if (db && pg_atomic_read_u64(&db->wanted) != 0)
 		return 0;
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 	{
 		RxSub	   *sub = &rx_shared->subs[i];
 
-		if (sub->id == 0 || rx_shared->dbs[sub->db].database != MyDatabaseId)
+		if (!is_ours(sub, db))
 			continue;
 		LWLockAcquire(&sub->lock, LW_SHARED);
 		if (sub->ready && !pairingheap_is_empty(&sub->timers))
@@ -63,10 +72,13 @@ delivery_due(void)
 static void
 make_children(RxDb *db)
 {
-	bool		wanted = pg_atomic_exchange_u32(&db->wanted, 0) != 0;
+	uint64		wanted = pg_atomic_exchange_u64(&db->wanted, 0);
 
-	if (!wanted && rx_log_next(RX_LOG_EVENT) <= 1 && rx_log_next(RX_LOG_EFFECT) <= 1)
+	if (wanted == 0 && rx_log_next(RX_LOG_EVENT) <= 1 && rx_log_next(RX_LOG_EFFECT) <= 1)
 		return;
+	if (wanted >> 32 == RX_CHILD_DELAYED)
+		rx_delayed_make_child((uint32) wanted);
+	rx_dedupe_make_children(db);
 	rx_journal_ensure_child(db);
 	for (int log = 0; log < RX_N_LOGS; log++)
 	{
@@ -77,15 +89,31 @@ make_children(RxDb *db)
 	}
 }
 
+/* What nobody needs any more, one child after the other, each in a transaction of its own. */
 static void
-expire_all(void)
+drop_old(bool (*drop) (void))
+{
+	bool		dropped;
+
+	do
+	{
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		dropped = drop();
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+	} while (dropped);
+}
+
+static void
+expire_all(RxDb *db)
 {
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 	{
 		RxSub	   *sub = &rx_shared->subs[i];
 		RxSubInfo  *info;
 
-		if (sub->id == 0 || rx_shared->dbs[sub->db].database != MyDatabaseId)
+		if (!is_ours(sub, db))
 			continue;
 		info = rx_sub_by_id(sub->id);
 		if (info && rx_sub_attach(info) == sub)
@@ -103,14 +131,17 @@ delivery_step(void)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	db = rx_db();
-	upkeep = now >= next_upkeep || pg_atomic_read_u32(&db->wanted) != 0;
+	upkeep = now >= next_upkeep || pg_atomic_read_u64(&db->wanted) != 0;
 	if (upkeep)
 		make_children(db);
-	expire_all();
+	expire_all(db);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
-	if (upkeep)
-		next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);
+	if (!upkeep)
+		return false;
+	drop_old(rx_dedupe_drop_old);
+	drop_old(rx_delayed_drop_old);
+	next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);
 	return false;
 }
 

@@ -45,6 +45,7 @@ typedef struct RxEntry
 	const char *session;
 	Jsonb	   *payload;		/* never NULL */
 	Jsonb	   *meta;
+	const char *role;			/* who publishes; NULL: the caller */
 } RxEntry;
 
 /* What is read back. */
@@ -152,5 +153,8 @@ extern void rx_event_init(void);
 
 /* Duties of the sql worker: leases that lapse, children made ahead, compaction. */
 extern const struct RxDuty rx_delivery_duty;
+
+/* Delayed events that are due. */
+extern const struct RxDuty rx_delayed_duty;
 
 #endif							/* RX_EVENT_EVENT_H */

@@ -30,9 +30,11 @@
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "nodes/pg_list.h"
+#include "pg/wakeup.h"
 #include "port/atomics.h"
 #include "storage/lwlock.h"
 #include "storage/spin.h"
+#include "utils/relcache.h"
 #include "utils/snapshot.h"
 
 /* Positions per child table of a log (2^22), and per reservation on disk. */
@@ -89,7 +91,9 @@ typedef struct RxDb
 	RxCounter	counter[RX_N_LOGS];
 	pg_atomic_uint32 generation;	/* number of the journal's current child */
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
-	pg_atomic_uint32 wanted;	/* somebody waits for the worker to make children */
+	pg_atomic_uint64 wanted;	/* child that somebody waits for: RxChildKind << 32 | number */
+	pg_atomic_uint64 delayed_due;	/* earliest due time not looked at; 0: look at all */
+	bool		dedupe_used;	/* keys are in use: the worker makes their children ahead */
 	pg_atomic_uint64 published[RX_N_LOGS];	/* entries, by transactions that committed */
 	RxCounts	retired;		/* of subscriptions that are gone; under the table's lock */
 	TimestampTz since;			/* these two count from here; under the table's lock */
@@ -191,11 +195,28 @@ extern RxLease *rx_lease_alloc(void);	/* NULL when the pool is empty; state CLAI
 extern void rx_lease_free(RxLease *lease);
 extern void rx_shared_require_read_committed(void);
 extern void rx_db_resync(RxDb *db); /* under no lock; see install_block */
-extern bool rx_child_made_by_worker(const char *name);
 
-/* ---- session.c ---- */
-extern bool rx_session_take(RxLogId log, const char *session);
-extern void rx_session_init(void);
+/* ---- children.c ---- */
+typedef enum RxChildKind
+{
+	RX_CHILD_NONE,
+	RX_CHILD_CURRENT,			/* of the logs and the journal */
+	RX_CHILD_DEDUPE,
+	RX_CHILD_DELAYED
+} RxChildKind;
+extern bool rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number);
+extern bool rx_child_lock(const char *parent, const char *name);
+extern void rx_child_drop(const char *name);
+
+/* ---- turn.c ---- */
+typedef enum RxTurnKind
+{
+	RX_TURN_SESSION,
+	RX_TURN_DEDUPE
+} RxTurnKind;
+extern bool rx_turn_take(RxTurnKind kind, RxLogId log, const char *name);
+extern bool rx_turn_is_taken(RxTurnKind kind, RxLogId log, const char *name);
+extern void rx_turn_init(void);
 
 /* ---- positions.c ---- */
 extern int64 rx_position_next(RxLogId log, bool fresh, TimestampTz *created_at, int *node);
@@ -203,6 +224,8 @@ extern void rx_position_view(RxDb *db, RxLogId log, RxView *view);
 extern bool rx_position_held_all(const RxDb *db, RxLogId log, const RxRange *ranges, int n);
 extern bool rx_position_mine(void);
 extern void rx_position_release(bool committed);
+extern void rx_position_release_late(void);
+extern void rx_position_init(void);
 
 /* ---- log.c ---- */
 enum							/* columns of a log table, from 0 */
@@ -216,6 +239,7 @@ extern bool rx_log_scan(RxLogId log, RxRange range, Snapshot snapshot,
 extern void rx_log_ensure_child(RxLogId log, int64 child);
 extern void rx_log_record(RxLogId log, Datum *values, bool *isnull, RxRecord *record);
 extern RxIdKind rx_log_id_kind(RxLogId log);
+extern void rx_log_index_row(Relation rel, HeapTuple tuple, Datum *values, bool *isnull);
 
 /* ---- subscription.c ---- */
 typedef struct RxSubInfo
@@ -314,6 +338,17 @@ extern void rx_settle_received(RxSub *sub, RxLease *lease);
 extern int	rx_settle_expire(RxSubInfo *info, RxSub *sub);
 extern void rx_settle_requeue(RxSubInfo *info, int64 seq, int64 delay_us);
 extern bool rx_settle_pending(void);
+
+/* ---- dedupe.c, delayed.c ---- */
+typedef void (*RxAppend) (RxLogId log, const RxEntry *entry, void *arg, pg_uuid_t *id);
+extern void rx_dedupe_append(RxLogId log, const char *key, RxAppend append, const RxEntry *entry,
+							 void *arg, pg_uuid_t *id);
+extern void rx_dedupe_make_children(RxDb *db);
+extern bool rx_dedupe_drop_old(void);	/* true: one was dropped, there may be more */
+extern void rx_delayed_append(const RxEntry *entry, TimestampTz due, pg_uuid_t *id);
+extern void rx_delayed_make_child(int64 number);
+extern bool rx_delayed_drop_old(void);
+extern const RxXactHooks rx_delayed_hooks;
 
 /* ---- dead_letter.c ---- */
 extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error,

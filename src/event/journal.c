@@ -127,7 +127,7 @@ open_current(uint32 *generation)
 			char		name[NAMEDATALEN];
 
 			snprintf(name, sizeof(name), "delivery_%u", *generation);
-			if (!rx_child_made_by_worker(name))
+			if (!rx_child_made_by_worker(name, RX_CHILD_CURRENT, 0))
 				rx_journal_make(*generation);
 			oid = rx_journal_child(*generation);
 		}

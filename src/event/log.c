@@ -22,6 +22,7 @@
 #include "base/uuid7.h"
 #include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_namespace.h"
 #include "commands/tablecmds.h"
 #include "event/event_int.h"
@@ -35,6 +36,7 @@
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -121,6 +123,7 @@ create_child(RxLogId log, int64 child)
 	rx_spi_open(&spi);
 	rx_spi_exec(sql, 0, NULL, NULL, NULL, SPI_OK_UTILITY);
 	rx_spi_close(&spi);
+	rx_position_release_late();
 }
 
 /*
@@ -138,12 +141,22 @@ rx_log_ensure_child(RxLogId log, int64 child)
 		create_child(log, child);
 }
 
-/* Opens a child; NULL when there is none (never made, or dropped meanwhile). */
+/*
+ * Opens a child; NULL when there is none (never made, or dropped meanwhile).
+ * What the caches of this backend say may be older than the positions that the
+ * caller knows of: before he takes the child for missing, and its events for
+ * never published, they are brought up to date.
+ */
 static Relation
 open_child(RxLogId log, int64 child, LOCKMODE lockmode)
 {
 	Oid			oid = child_oid(log, child);
 
+	if (!OidIsValid(oid))
+	{
+		AcceptInvalidationMessages();
+		oid = child_oid(log, child);
+	}
 	return OidIsValid(oid) ? try_relation_open(oid, lockmode) : NULL;
 }
 
@@ -156,7 +169,7 @@ open_child_for_append(RxLogId log, int64 child)
 	if (rel == NULL)
 	{
 		snprintf(name, sizeof(name), "%s_" INT64_FORMAT, log_names[log], child);
-		if (!rx_child_made_by_worker(name))
+		if (!rx_child_made_by_worker(name, RX_CHILD_CURRENT, 0))
 			rx_log_ensure_child(log, child);
 		rel = open_child(log, child, RowExclusiveLock);
 	}
@@ -171,9 +184,8 @@ open_child_for_append(RxLogId log, int64 child)
 /* ---- appending ---- */
 
 /*
- * Enters one row into one index.  The two indexes are known: columns are seq,
- * or (session, seq) for rows that have a session.  No expression is evaluated,
- * so the IndexInfo says no more than the access method looks at.
+ * Enters one row into one index.  Ours have one or two plain columns, so the
+ * IndexInfo says no more than the access method looks at.
  */
 static void
 insert_index_entry(Relation rel, Relation index, HeapTuple tuple, Datum *values, bool *isnull)
@@ -201,24 +213,39 @@ insert_index_entry(Relation rel, Relation index, HeapTuple tuple, Datum *values,
 				 info.ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, &info);
 }
 
-static void
-insert_row(Relation rel, Datum *values, bool *isnull)
+/* A partial index is one on session: it has the rows that have one. */
+static bool
+wants_row(Relation index, bool *isnull)
 {
-	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, isnull);
+	return heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) ||
+		!isnull[RX_COL_SESSION];
+}
+
+/* Enters a row that was inserted into the indexes of its table. */
+void
+rx_log_index_row(Relation rel, HeapTuple tuple, Datum *values, bool *isnull)
+{
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *cell;
 
-	heap_insert(rel, tuple, GetCurrentCommandId(true), 0, NULL);
 	foreach(cell, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
 
-		/* The one that is not unique is partial: for rows with a session. */
-		if (index->rd_index->indisunique || !isnull[RX_COL_SESSION])
+		if (wants_row(index, isnull))
 			insert_index_entry(rel, index, tuple, values, isnull);
 		index_close(index, NoLock);
 	}
 	list_free(indexes);
+}
+
+static void
+insert_row(Relation rel, Datum *values, bool *isnull)
+{
+	HeapTuple	tuple = heap_form_tuple(RelationGetDescr(rel), values, isnull);
+
+	heap_insert(rel, tuple, GetCurrentCommandId(true), 0, NULL);
+	rx_log_index_row(rel, tuple, values, isnull);
 	heap_freetuple(tuple);
 }
 
@@ -241,7 +268,7 @@ rx_log_append(RxLogId log, const RxEntry *entry, pg_uuid_t *id)
 	bool		fresh;
 
 	PreventCommandIfReadOnly("publishing");
-	fresh = entry->session && rx_session_take(log, entry->session);
+	fresh = entry->session && rx_turn_take(RX_TURN_SESSION, log, entry->session);
 	seq = rx_position_next(log, fresh, &created_at, &node);
 	values[RX_COL_SEQ] = Int64GetDatum(seq);
 	values[RX_COL_CREATED_AT] = TimestampTzGetDatum(created_at);
@@ -249,7 +276,7 @@ rx_log_append(RxLogId log, const RxEntry *entry, pg_uuid_t *id)
 	values[RX_COL_TYPE] = CStringGetTextDatum(entry->type);
 	values[RX_COL_SOURCE] = text_or_null(entry->source, &isnull[RX_COL_SOURCE]);
 	values[RX_COL_SESSION] = text_or_null(entry->session, &isnull[RX_COL_SESSION]);
-	values[RX_COL_ROLE] = CStringGetTextDatum(GetUserNameFromId(GetOuterUserId(), false));
+	values[RX_COL_ROLE] = CStringGetTextDatum(entry->role ? entry->role : GetUserNameFromId(GetOuterUserId(), false));
 	values[RX_COL_PAYLOAD] = JsonbPGetDatum(entry->payload);
 	isnull[RX_COL_META] = entry->meta == NULL;
 	values[RX_COL_META] = entry->meta ? JsonbPGetDatum(entry->meta) : (Datum) 0;

@@ -31,6 +31,7 @@
 #include "pg/spi.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #define MAX_RANGE 4096
 
@@ -46,6 +47,7 @@ typedef struct Mine
 } Mine;
 
 static Mine mine[RX_N_LOGS];
+static bool late;				/* let go after the locks: see rx_position_release_late */
 
 /*
  * The end of what has been inserted into WAL.  The server tells where the next
@@ -204,9 +206,8 @@ rx_position_mine(void)
 	return false;
 }
 
-/* After visibility, at commit and abort; no lock, nothing that can fail. */
-void
-rx_position_release(bool committed)
+static void
+release(bool committed)
 {
 	for (int log = 0; log < RX_N_LOGS; log++)
 	{
@@ -218,6 +219,42 @@ rx_position_release(bool committed)
 			rx_wait_wake_log(mine[log].db, log);
 		mine[log].db = NULL;
 	}
+}
+
+/* After visibility, at commit and abort; no lock, nothing that can fail. */
+void
+rx_position_release(bool committed)
+{
+	if (committed && late)
+		return;
+	late = false;
+	release(committed);
+}
+
+/*
+ * This transaction has made the child that its positions lie in.  Others learn
+ * that the child exists from messages that are sent a little after a commit has
+ * become visible: so this one lets its positions go later than that.
+ */
+void
+rx_position_release_late(void)
+{
+	late = true;
+}
+
+static void
+after_locks(ResourceReleasePhase phase, bool commit, bool top, void *arg)
+{
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !top || !late)
+		return;
+	late = false;
+	release(commit);
+}
+
+void
+rx_position_init(void)
+{
+	RegisterResourceReleaseCallback(after_locks, NULL);
 }
 
 /* ---- the view ---- */

@@ -4,7 +4,9 @@
  *
  * What is checked: the type's form, the payload's size, that meta is an
  * object.  The trace context of the session (reflex.traceparent) joins meta
- * unless meta brings its own.
+ * unless meta brings its own.  An event that is due later is kept aside
+ * (delayed.c); one with a dedupe key that was used before is not added
+ * (dedupe.c).
  */
 #include "reflex.h"
 
@@ -82,20 +84,38 @@ rx_meta_with_trace(Jsonb *meta)
 	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(meta), JsonbPGetDatum(trace)));
 }
 
-static void
-not_yet(const char *argument)
+/* An event with what decides whether and when it goes into the log. */
+typedef struct Publishing
 {
-	ereport(ERROR,
-			errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			errmsg("argument \"%s\" is not yet supported", argument));
+	RxEntry		entry;
+	const char *dedupe_key;		/* NULL for none */
+	bool		delayed;
+	TimestampTz deliver_at;
+} Publishing;
+
+static void
+append(RxLogId log, const RxEntry *entry, void *arg, pg_uuid_t *id)
+{
+	const Publishing *p = arg;
+
+	if (p->delayed && p->deliver_at > GetCurrentTimestamp() + rx_clock_offset())
+		rx_delayed_append(entry, p->deliver_at, id);
+	else
+		rx_log_append(log, entry, id);
 }
 
 static void
-publish_one(RxEntry *entry, pg_uuid_t *id)
+publish_one(Publishing *p, pg_uuid_t *id)
 {
-	check_entry(entry);
-	entry->meta = rx_meta_with_trace(entry->meta);
-	rx_log_append(RX_LOG_EVENT, entry, id);
+	check_entry(&p->entry);
+	p->entry.meta = rx_meta_with_trace(p->entry.meta);
+	if (p->dedupe_key == NULL)
+		append(RX_LOG_EVENT, &p->entry, p, id);
+	else
+	{
+		check_name("dedupe_key", p->dedupe_key);
+		rx_dedupe_append(RX_LOG_EVENT, p->dedupe_key, append, &p->entry, p, id);
+	}
 }
 
 static char *
@@ -107,24 +127,23 @@ text_arg(FunctionCallInfo fcinfo, int n)
 /* publish(type, payload, source, session, meta, dedupe_key, deliver_at) */
 REFLEX_FUNCTION(reflex_publish)
 {
-	RxEntry		entry = {0};
+	Publishing p = {.delayed = !PG_ARGISNULL(6)};
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 
 	if (PG_ARGISNULL(0))
 		ereport(ERROR,
 				errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				errmsg("event type must not be null"));
-	if (!PG_ARGISNULL(5))
-		not_yet("dedupe_key");
-	if (!PG_ARGISNULL(6))
-		not_yet("deliver_at");
-	entry.type = text_arg(fcinfo, 0);
-	entry.payload = PG_ARGISNULL(1) ?
+	p.entry.type = text_arg(fcinfo, 0);
+	p.entry.payload = PG_ARGISNULL(1) ?
 		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) : PG_GETARG_JSONB_P(1);
-	entry.source = text_arg(fcinfo, 2);
-	entry.session = text_arg(fcinfo, 3);
-	entry.meta = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
-	publish_one(&entry, id);
+	p.entry.source = text_arg(fcinfo, 2);
+	p.entry.session = text_arg(fcinfo, 3);
+	p.entry.meta = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4);
+	p.dedupe_key = text_arg(fcinfo, 5);
+	if (p.delayed)
+		p.deliver_at = PG_GETARG_TIMESTAMPTZ(6);
+	publish_one(&p, id);
 	PG_RETURN_UUID_P(id);
 }
 
@@ -181,32 +200,43 @@ check_keys(Jsonb *object, int n)
 	}
 }
 
+/* A time as text, as timestamptz reads it; false where it is absent. */
+static bool
+time_member(Jsonb *object, const char *key, int n, TimestampTz *at)
+{
+	char	   *value = string_member(object, key, n);
+
+	if (value == NULL)
+		return false;
+	*at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(value),
+												  ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	return true;
+}
+
 static void
 publish_element(JsonbValue *element, int n, pg_uuid_t *id)
 {
-	RxEntry		entry = {0};
+	Publishing p = {0};
 	Jsonb	   *object;
 
 	if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
 		bad_element(n, "It is not an object.");
 	object = JsonbValueToJsonb(element);
 	check_keys(object, n);
-	entry.type = string_member(object, "type", n);
-	if (entry.type == NULL)
+	p.entry.type = string_member(object, "type", n);
+	if (p.entry.type == NULL)
 		bad_element(n, "\"type\" is missing.");
-	entry.source = string_member(object, "source", n);
-	entry.session = string_member(object, "session", n);
-	entry.payload = json_member(object, "payload");
-	if (entry.payload == NULL)
-		entry.payload = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
-	entry.meta = json_member(object, "meta");
-	if (entry.meta && JB_ROOT_IS_SCALAR(entry.meta))
-		entry.meta = NULL;
-	if (string_member(object, "dedupe_key", n))
-		not_yet("dedupe_key");
-	if (string_member(object, "deliver_at", n))
-		not_yet("deliver_at");
-	publish_one(&entry, id);
+	p.entry.source = string_member(object, "source", n);
+	p.entry.session = string_member(object, "session", n);
+	p.entry.payload = json_member(object, "payload");
+	if (p.entry.payload == NULL)
+		p.entry.payload = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}")));
+	p.entry.meta = json_member(object, "meta");
+	if (p.entry.meta && JB_ROOT_IS_SCALAR(p.entry.meta))
+		p.entry.meta = NULL;
+	p.dedupe_key = string_member(object, "dedupe_key", n);
+	p.delayed = time_member(object, "deliver_at", n, &p.deliver_at);
+	publish_one(&p, id);
 }
 
 /* publish_many(events jsonb) - all or nothing, ids in order */

@@ -74,7 +74,8 @@ init_shared(char *behind, Size size)
 		LWLockInitialize(&rx_shared->dbs[i].lock, rx_shmem_tranche());
 		pg_atomic_init_u32(&rx_shared->dbs[i].generation, 0);
 		pg_atomic_init_u32(&rx_shared->dbs[i].catalog_version, 1);
-		pg_atomic_init_u32(&rx_shared->dbs[i].wanted, 0);
+		pg_atomic_init_u64(&rx_shared->dbs[i].wanted, 0);
+		pg_atomic_init_u64(&rx_shared->dbs[i].delayed_due, 0);
 		for (int log = 0; log < RX_N_LOGS; log++)
 			pg_atomic_init_u64(&rx_shared->dbs[i].published[log], 0);
 	}
@@ -186,6 +187,9 @@ take_slot(Oid namespace)
 	unused->namespace = namespace;
 	unused->ready = false;
 	memset(unused->counter, 0, sizeof(unused->counter));
+	unused->dedupe_used = false;
+	pg_atomic_write_u64(&unused->wanted, 0);
+	pg_atomic_write_u64(&unused->delayed_due, 0);
 	pg_atomic_write_u32(&unused->generation, 0);
 	for (int log = 0; log < RX_N_LOGS; log++)
 		pg_atomic_write_u64(&unused->published[log], 0);
@@ -379,10 +383,12 @@ void
 rx_event_init(void)
 {
 	rx_shmem_register(&shared_area);
-	rx_session_init();
+	rx_position_init();
+	rx_turn_init();
 	rx_wait_init();
 	rx_xact_hooks_register(&shared_hooks);
 	rx_xact_hooks_register(&rx_stats_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);
 	rx_xact_hooks_register(&rx_subscription_hooks);
+	rx_xact_hooks_register(&rx_delayed_hooks);
 }

@@ -17,6 +17,7 @@ char	   *rx_guc_allowed_hosts;
 char	   *rx_guc_ca_file;
 char	   *rx_guc_databases;
 char	   *rx_guc_default_model;
+int			rx_guc_dedupe_window;
 int			rx_guc_event_max_attempts;
 int			rx_guc_event_max_size;
 int			rx_guc_event_retry_base_delay;
@@ -89,6 +90,8 @@ check_name_list(char **value, void **extra, GucSource source)
 }
 
 static const IntSetting int_settings[] = {
+	{"reflex.dedupe_window", "How long a dedupe key stands for the event that it was first used with.",
+	&rx_guc_dedupe_window, 24 * 3600, 1, 366 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S},
 	{"reflex.event_max_attempts", "Deliveries of one event before it becomes a dead letter.",
 	&rx_guc_event_max_attempts, 3, 1, 1000, PGC_SUSET, 0},
 	{"reflex.event_max_size", "Largest payload of an event.",

@@ -14,6 +14,7 @@ extern char *rx_guc_allowed_hosts;		/* list of hosts, networks, or '*' */
 extern char *rx_guc_ca_file;			/* path, or empty for the system's */
 extern char *rx_guc_databases;			/* list of names, or '*' */
 extern char *rx_guc_default_model;		/* provider:model */
+extern int	rx_guc_dedupe_window;	/* s */
 extern int	rx_guc_event_max_attempts;
 extern int	rx_guc_event_max_size;		/* bytes */
 extern int	rx_guc_event_retry_base_delay;	/* ms */

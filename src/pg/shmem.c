@@ -12,6 +12,7 @@
 #include "pg/shmem.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/timestamp.h"
 
 #define MAX_AREAS 8
 
@@ -100,6 +101,13 @@ int
 rx_shmem_tranche(void)
 {
 	return common->tranche;
+}
+
+/* test_now() - wall time as reflex sees it, for tests; not declared either. */
+REFLEX_FUNCTION(reflex_test_now)
+{
+	rx_shmem_require();
+	PG_RETURN_TIMESTAMPTZ(GetCurrentTimestamp() + rx_clock_offset());
 }
 
 /*

@@ -11,6 +11,7 @@
 
 const RxDuty *const rx_duties[] = {
 	&rx_delivery_duty,
+	&rx_delayed_duty,
 	&rx_rules_duty,
 	&rx_effects_duty,
 };

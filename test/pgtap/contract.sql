@@ -54,6 +54,7 @@ INSERT INTO unpinned_function VALUES
     ('reflex_internal.delivery_state(integer,bigint)'),
     ('reflex_internal.settled_at(integer,bigint)'),
     ('reflex_internal.stats()'),
+    ('reflex_internal.delayed_lock()'),
     ('reflex_internal.subscriptions_changed()'),
     ('reflex_internal.subscription_dropped(integer)');
 
@@ -62,6 +63,9 @@ CREATE TEMP TABLE undumped_table (name text, reason text);
 INSERT INTO undumped_table VALUES
     ('reflex_internal.event', 'holds no rows itself; its children are no members and are dumped as tables'),
     ('reflex_internal.effect', 'as event'),
+    ('reflex_internal.dedupe', 'as event'),
+    ('reflex_internal.delayed', 'as event'),
+    ('reflex_internal.delayed_done', 'as event'),
     ('reflex_internal.delivery', 'as event'),
     ('reflex_internal.effect_kind', 'its rows come from the scripts'),
     ('reflex_internal.secret', 'a dump carries no secrets');

@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Reflex::Workers;
 use Test::More;
 
-my $node = start_node('main', 'restart_after_crash' => 'on');
+my $node = start_node('main', 'restart_after_crash' => 'on', 'max_connections' => 80);
 
 sub sql
 {
@@ -135,6 +135,26 @@ ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_stat_a
 is(receive('s'), 'undecided 1', 'what it had is given back at once, uncounted');
 eval { $receiver->quit };
 
+# Fifty publish the same key at once: there is one event.
+my $script = $node->basedir . '/same_key.sql';
+append_to_file($script, "SELECT reflex.publish('same', dedupe_key => 'race');\n");
+$node->command_ok([ 'pgbench', '-n', '-c', '50', '-j', '2', '-t', '2', '-f', $script, $node->connstr('postgres') ], 'a race of fifty');
+is(receive('s'), 'same 1', 'is won by one');
+
+# A publisher who idles with a key holds up who comes with the same key, and
+# when he rolls back it is theirs.
+$idle = $node->background_psql('postgres');
+$idle->query_safe("BEGIN; SELECT reflex.publish('mine', dedupe_key => 'contended')");
+$next = $node->background_psql('postgres');
+$next->query_until(qr/waiting/, "\\echo waiting\nSELECT reflex.publish('theirs', dedupe_key => 'contended');\n\\echo published\n");
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'transactionid'}),
+	'the second publisher of a key waits for the first');
+$idle->query_safe('ROLLBACK');
+$next->query_until(qr/published/, '');
+is(receive('s'), 'theirs 1', 'and is the first when that rolls back');
+$_->quit foreach $idle, $next;
+sql("SELECT reflex.publish('postponed', deliver_at => now() + interval '2 h')");
+
 # The server is lost: what was settled stays so, what was out comes again, and
 # attempts are remembered.
 publish($_) foreach qw(settled out failed poison);
@@ -152,6 +172,11 @@ sql('SELECT clock_advance(3700000000)');
 like(receive('s'), qr/failed 2/, 'a waiting retry survives with its attempts');
 is(sql("SELECT type, attempts, jsonb_array_length(errors) FROM reflex.dlq_list('s')"), 'poison|3|3', 'so do dead letters');
 like(receive('behind'), qr/^zero 1,begin 1,kept 1,idle 1,one 1,two 1,/, 'a subscription that has read nothing begins at its beginning');
+
+sql('SELECT clock_advance(3700000000)');
+publish('wakes the worker');
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM reflex.events WHERE type = 'postponed'}), 'a delayed event survives, too');
+is(receive('s'), 'wakes the worker 1,postponed 1', 'and comes once');
 
 # A backend is killed -9: all others restart, shared memory is made anew.
 publish('before_kill');

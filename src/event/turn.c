@@ -1,18 +1,20 @@
 /*
- * session.c
- *		Publishers of one session take turns until they commit.
+ * turn.c
+ *		Publishers of one session, or with one dedupe key, take turns until they
+ *		commit.
  *
  * So the order of a session's positions is the order of its commits, and a
- * reader who has seen one of its events has seen all that come before it.
+ * reader who has seen one of its events has seen all that come before it; and
+ * who publishes a key for the second time finds the first.
  *
- * The turns are kept in a fixed table of stripes in shared memory; a session is
+ * The turns are kept in a fixed table of stripes in shared memory; a name is
  * mapped to a stripe by its hash, together with its database and log.  A stripe
  * holds the process and transaction whose turn it is.  Who finds it taken waits
  * for that transaction (so the deadlock detector knows of it, and no lock table
- * fills up) and tries again.  Two sessions may share a stripe: their publishers
+ * fills up) and tries again.  Two names may share a stripe: their publishers
  * then wait for each other without need, and nothing else goes wrong.  With
  * 2^18 stripes this is rare but for a transaction that publishes to many
- * thousands of sessions.
+ * thousands of names.
  *
  * A turn ends with its top-level transaction, after visibility; a savepoint
  * that is rolled back keeps it.
@@ -42,32 +44,32 @@ static int	n_mine;
 static int	room_mine;
 
 static Size
-session_size(void)
+turn_size(void)
 {
 	return N_STRIPES * sizeof(pg_atomic_uint64);
 }
 
 static void
-session_attach(void *ptr, bool found)
+turn_attach(void *ptr, bool found)
 {
 	stripes = ptr;
 	for (int i = 0; !found && i < N_STRIPES; i++)
 		pg_atomic_init_u64(&stripes[i], 0);
 }
 
-static const RxShmemArea session_area = {
-	.name = "reflex sessions",
-	.size = session_size,
-	.attach = session_attach,
+static const RxShmemArea turn_area = {
+	.name = "reflex turns",
+	.size = turn_size,
+	.attach = turn_attach,
 };
 
 static uint32
-stripe_of(RxDb *db, RxLogId log, const char *session)
+stripe_of(RxTurnKind kind, RxLogId log, const char *name)
 {
-	uint32		h = DatumGetUInt32(hash_any((const unsigned char *) session, (int) strlen(session)));
+	uint32		h = DatumGetUInt32(hash_any((const unsigned char *) name, (int) strlen(name)));
+	uint32		where = (uint32) ((rx_db_index(rx_db()) * RX_N_LOGS + (int) log) * 2 + (int) kind);
 
-	h = hash_combine(h, (uint32) (rx_db_index(db) * RX_N_LOGS + (int) log));
-	return h % N_STRIPES;
+	return hash_combine(h, murmurhash32(where)) % N_STRIPES;
 }
 
 static void
@@ -87,14 +89,14 @@ reserve_one(void)
 }
 
 /*
- * Takes the session's turn, waiting for it if need be.  True when it is newly
- * taken: positions handed out before may be older than what others published
- * to the session meanwhile.
+ * Takes the turn, waiting for it if need be.  True when it is newly taken:
+ * positions handed out before may be older than what others have published to
+ * the session meanwhile.
  */
 bool
-rx_session_take(RxLogId log, const char *session)
+rx_turn_take(RxTurnKind kind, RxLogId log, const char *name)
 {
-	uint32		stripe = stripe_of(rx_db(), log, session);
+	uint32		stripe = stripe_of(kind, log, name);
 	uint64		me = (uint64) (RxMyProcNumber + 1) << 32 | GetTopTransactionId();
 	uint64		owner = 0;
 
@@ -112,6 +114,15 @@ rx_session_take(RxLogId log, const char *session)
 	return true;
 }
 
+/* Would taking the turn wait?  By the time one takes it, it may. */
+bool
+rx_turn_is_taken(RxTurnKind kind, RxLogId log, const char *name)
+{
+	uint64		owner = pg_atomic_read_u64(&stripes[stripe_of(kind, log, name)]);
+
+	return owner != 0 && owner >> 32 != (uint64) (RxMyProcNumber + 1);
+}
+
 static void
 end_transaction(bool committed)
 {
@@ -120,13 +131,13 @@ end_transaction(bool committed)
 		pg_atomic_write_u64(&stripes[mine[--n_mine]], 0);
 }
 
-static const RxXactHooks session_hooks = {
+static const RxXactHooks turn_hooks = {
 	.at_end = end_transaction,
 };
 
 void
-rx_session_init(void)
+rx_turn_init(void)
 {
-	rx_shmem_register(&session_area);
-	rx_xact_hooks_register(&session_hooks);
+	rx_shmem_register(&turn_area);
+	rx_xact_hooks_register(&turn_hooks);
 }
