@@ -357,6 +357,7 @@ extern bool rx_dead_letter_read(const RxSubInfo *info, int64 seq, Datum *values,
 
 /* ---- stats.c ---- */
 extern void rx_stats_published(RxLogId log);
+extern void rx_stats_end(bool committed);
 extern void rx_stats_retire(const RxSub *sub);	/* under the table's lock */
 extern RxSub *rx_stats_sub(RxSubInfo *info);	/* NULL when it is not at hand */
 

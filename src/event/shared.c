@@ -368,6 +368,7 @@ static void
 end_transaction(bool committed)
 {
 	rx_position_release(committed);
+	rx_stats_end(committed);
 }
 
 static const RxXactHooks shared_hooks = {
@@ -375,7 +376,6 @@ static const RxXactHooks shared_hooks = {
 	.at_end = end_transaction,
 };
 
-extern const RxXactHooks rx_stats_hooks;
 extern const RxXactHooks rx_settle_hooks;
 extern const RxXactHooks rx_subscription_hooks;
 
@@ -387,7 +387,6 @@ rx_event_init(void)
 	rx_turn_init();
 	rx_wait_init();
 	rx_xact_hooks_register(&shared_hooks);
-	rx_xact_hooks_register(&rx_stats_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);
 	rx_xact_hooks_register(&rx_subscription_hooks);
 	rx_xact_hooks_register(&rx_delayed_hooks);

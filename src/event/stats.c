@@ -21,7 +21,6 @@
 #include "event/event_int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "pg/wakeup.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -34,8 +33,9 @@ rx_stats_published(RxLogId log)
 	published[log]++;
 }
 
-static void
-end_transaction(bool committed)
+/* After the transaction has ended; cannot fail. */
+void
+rx_stats_end(bool committed)
 {
 	RxDb	   *db = rx_db_in_use();
 
@@ -46,10 +46,6 @@ end_transaction(bool committed)
 		published[log] = 0;
 	}
 }
-
-const RxXactHooks rx_stats_hooks = {
-	.at_end = end_transaction,
-};
 
 static void
 add_counts(RxCounts *sum, const RxCounts *counts)
