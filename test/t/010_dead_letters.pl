@@ -1,15 +1,18 @@
-# Dead letters that were put back, over crashes: what was edited, what is due when.
+# Dead letters that were put back, over crashes: what was edited, what is due
+# when.  And what rules and effects do with an edited payload.
 use strict;
 use warnings;
 
 use FindBin;
 use lib "$FindBin::RealBin/../perl";
+use HostileServer;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Reflex::Workers;
 use Test::More;
 
-my $node = start_node('main');
+my $peer = HostileServer->start;
+my $node = start_node('main', 'reflex.allowed_hosts' => $peer->host, 'reflex.event_max_attempts' => 1);
 
 sub sql
 {
@@ -114,5 +117,24 @@ eval { $session->quit };
 is(sql(q{SELECT count(*) FROM reflex.dlq_list('s')}), 1, 'it is a dead letter still');
 is(receive('s'), '', 'and nothing comes');
 
+# A rule's failure is put back edited: the rule sees the edited payload.
+sql(q{CREATE TABLE seen (n int CHECK (n > 0));
+	CREATE FUNCTION see(event jsonb) RETURNS void LANGUAGE sql SET search_path = public
+		AS 'INSERT INTO seen SELECT (event->''payload''->>''n'')::int';
+	SELECT reflex.create_rule('see', '{"type": ["see"]}', action => '{"function": "public.see"}')});
+sql(q{SELECT reflex.publish('see', '{"n": -1}')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM reflex.dlq_list('rule:see')}), 'a rule fails');
+sql(q{SELECT reflex.dlq_retry(event_id, payload => '{"n": 1}') FROM reflex.dlq_list('rule:see')});
+ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM seen WHERE n = 1'), 'and succeeds on the edited payload');
+
+# An effect that went to the wrong place.
+my ($wrong, $right) = ($peer->url('/status/404'), $peer->url('/ok/right'));
+sql(qq{SELECT reflex.emit('http', '{"url": "$wrong"}')});
+ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM reflex.dlq_list('reflex.effects')}), 'an effect is refused');
+sql(qq{SELECT reflex.dlq_retry(event_id, payload => '{"url": "$right"}') FROM reflex.dlq_list('reflex.effects')});
+ok($node->poll_query_until('postgres', q{SELECT state = 'completed' FROM reflex.effects}), 'and done at the edited address');
+is(scalar @{ $peer->requests('/ok/right') }, 1, 'once');
+
 $node->stop;
+$peer->stop;
 done_testing();
