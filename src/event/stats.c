@@ -160,30 +160,39 @@ copy_progress(RxSub *sub, int64 next, Progress *p)
 		p->unread[p->n_unread++] = (RxRange) {p->cursor, next};
 }
 
-/* Under no lock: see the head of this file. */
+static void
+add_lease(Progress *p, const RxLease *lease)
+{
+	if (lease->state == RX_LEASE_RETURNED)
+		p->n_returned += rx_lease_count(lease);
+	for (int bit = 0; bit < lease->width && bit < RX_SPAN; bit++)
+		if (RX_BIT_TEST(lease->out, bit))
+		{
+			p->oldest = Min(p->oldest, lease->lo + bit);
+			break;
+		}
+}
+
+/*
+ * Under no lock: see the head of this file.  Leases in use lie mostly at the
+ * pool's beginning, and the walk ends when as many have been seen.
+ */
 static void
 walk_leases(Progress *const *by_index)
 {
-	for (uint32 i = 0; i < rx_shared->n_leases; i++)
+	uint32		left = rx_shared->n_leases - rx_shared->n_free;
+
+	for (uint32 i = 0; i < rx_shared->n_leases && left > 0; i++)
 	{
 		const RxLease *shared = &rx_shared->leases[i];
 		RxLease		lease;
-		Progress   *p;
 
-		if (shared->state == RX_LEASE_FREE || shared->state == RX_LEASE_CLAIMED)
+		if (shared->state == RX_LEASE_FREE)
 			continue;
+		left--;
 		lease = *shared;
-		p = lease.sub >= 0 && lease.sub < RX_MAX_SUBS ? by_index[lease.sub] : NULL;
-		if (p == NULL)
-			continue;
-		if (lease.state == RX_LEASE_RETURNED)
-			p->n_returned += rx_lease_count(&lease);
-		for (int bit = 0; bit < lease.width && bit < RX_SPAN; bit++)
-			if (RX_BIT_TEST(lease.out, bit))
-			{
-				p->oldest = Min(p->oldest, lease.lo + bit);
-				break;
-			}
+		if (lease.state != RX_LEASE_CLAIMED && lease.sub >= 0 && lease.sub < RX_MAX_SUBS && by_index[lease.sub])
+			add_lease(by_index[lease.sub], &lease);
 	}
 }
 
