@@ -251,6 +251,7 @@ BEGIN
     UPDATE reflex_internal.rule AS r
     SET filter = v_rule.filter, trigger = v_rule.trigger, action = v_rule.action
     WHERE r.name = alter_rule.name;
+    PERFORM reflex_internal.subscriptions_changed();
 END
 $$;
 COMMENT ON FUNCTION reflex.alter_rule(text, jsonb, jsonb, jsonb) IS
@@ -287,6 +288,7 @@ BEGIN
     IF NOT FOUND AND NOT EXISTS (SELECT FROM reflex_internal.rule AS r WHERE r.name = enable_rule.name) THEN
         PERFORM reflex_internal.no_rule(enable_rule.name);
     END IF;
+    PERFORM reflex_internal.subscriptions_changed();
 END
 $$;
 COMMENT ON FUNCTION reflex.enable_rule(text) IS
@@ -303,6 +305,7 @@ BEGIN
     IF NOT FOUND THEN
         PERFORM reflex_internal.no_rule(disable_rule.name);
     END IF;
+    PERFORM reflex_internal.subscriptions_changed();
 END
 $$;
 COMMENT ON FUNCTION reflex.disable_rule(text) IS

@@ -5,13 +5,17 @@
 -- the rule.
 
 -- The rules as the worker wants them: what to call ready to be run, and the
--- owner as an oid (null when the role is gone).
+-- owner as an oid (null when the role is gone).  In PL/pgSQL, which keeps its
+-- plans: a function in SQL that can't be inlined is planned at every call.
 CREATE OR REPLACE FUNCTION reflex_internal.enabled_rules()
 RETURNS TABLE (name text, owner text, owner_oid oid, since_seq bigint, since_held bigint[],
     types text[], action jsonb, call text)
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT r.name, r.owner::text, o.oid, r.since_seq, r.since_held,
            CASE WHEN r.filter ? 'type' THEN ARRAY(SELECT jsonb_array_elements_text(r.filter -> 'type')) END,
            r.action,
@@ -19,7 +23,8 @@ AS $$
                (SELECT format('SELECT %I.%I($1)', f.parts[1], f.parts[2])
                 FROM parse_ident(r.action ->> 'function') AS f (parts)) END
     FROM reflex_internal.rule AS r LEFT JOIN pg_roles AS o ON o.rolname = r.owner
-    WHERE r.enabled ORDER BY r.name
+    WHERE r.enabled ORDER BY r.name;
+END
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.enabled_rules() FROM PUBLIC;
 
@@ -27,11 +32,13 @@ REVOKE ALL ON FUNCTION reflex_internal.enabled_rules() FROM PUBLIC;
 CREATE OR REPLACE FUNCTION reflex_internal.rule_event(
     p_id uuid, p_type text, p_source text, p_session text, p_payload jsonb, p_meta jsonb,
     p_created_at timestamptz, p_seq bigint) RETURNS jsonb
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_build_object('id', p_id, 'type', p_type, 'source', p_source, 'session', p_session,
-        'payload', p_payload, 'meta', p_meta, 'created_at', p_created_at, 'seq', p_seq)
+BEGIN
+    RETURN jsonb_build_object('id', p_id, 'type', p_type, 'source', p_source, 'session', p_session,
+        'payload', p_payload, 'meta', p_meta, 'created_at', p_created_at, 'seq', p_seq);
+END
 $$;
 REVOKE ALL ON FUNCTION reflex_internal.rule_event(uuid, text, text, text, jsonb, jsonb, timestamptz, bigint) FROM PUBLIC;
 

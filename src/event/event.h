@@ -117,6 +117,14 @@ extern int	rx_receive(int32 subscription, int max, int64 lease_us, RxDelivery **
 extern int	rx_ack(const RxToken *tokens, int n, bool *ok);
 
 /*
+ * The same for events about which nothing was done: nothing is written now, and
+ * after a crash they may come again.  What has been settled so is written down
+ * by rx_ack_flush, in a transaction; it returns whether there was any.
+ */
+extern int	rx_ack_lazily(const RxToken *tokens, int n);
+extern bool rx_ack_flush(void);
+
+/*
  * Reports a failure.  delay_us < 0: the subscription's backoff.  permanent:
  * no retry makes sense, straight to the dead letters.  False when the lease is
  * no longer held.
@@ -145,6 +153,15 @@ extern void rx_fail_into(int32 subscription, int64 seq, int attempt, const char 
  * the subscription has been used in this process, and then does not throw.
  */
 extern int64 rx_subscription_due(int32 subscription);
+
+/* Nobody wants what lies before this position: the subscription goes on from there. */
+extern void rx_subscription_skip(int32 subscription, int64 before);
+
+/* Goes up whenever a subscription or a rule has changed, when that has committed. */
+extern uint32 rx_catalog_version(void);
+
+/* Does the sql worker want to be woken for events?  True again after every change of the catalog. */
+extern void rx_event_interest(bool wanted);
 
 /* Gives back, counted as failed attempts, all that is out in a subscription. */
 extern void rx_release_all(int32 subscription, const char *error);

@@ -93,6 +93,7 @@ typedef struct RxDb
 	pg_atomic_uint32 catalog_version;	/* goes up when a subscription changes */
 	pg_atomic_uint64 wanted;	/* child that somebody waits for: RxChildKind << 32 | number */
 	pg_atomic_uint64 delayed_due;	/* earliest due time not looked at; 0: look at all */
+	pg_atomic_uint32 quiet;		/* 1: no rule wants events, publishers wake nobody for them */
 	bool		dedupe_used;	/* keys are in use: the worker makes their children ahead */
 	pg_atomic_uint64 published[RX_N_LOGS];	/* entries, by transactions that committed */
 	RxCounts	retired;		/* of subscriptions that are gone; under the table's lock */
@@ -286,6 +287,7 @@ extern RxLease *rx_lease_claim_fresh(RxSub *sub, const RxView *view, int64 want,
 extern void rx_lease_claim_done(RxSub *sub, RxRange unread);
 extern void rx_lease_pin(RxSub *sub, RxLease *lease, int bit);
 extern void rx_lease_unpin(RxSub *sub, RxLease *lease, int bit);
+extern void rx_lease_skip(RxSub *sub, int64 before);
 extern void rx_lease_settle_holes(RxSub *sub, const RxView *view);
 extern RxLease *rx_lease_expired(RxSub *sub, int64 now);
 extern int	rx_lease_compare(const pairingheap_node *a, const pairingheap_node *b, void *arg);

@@ -383,6 +383,28 @@ rx_lease_settle_holes(RxSub *sub, const RxView *view)
 	sub->n_holes = n_kept;
 }
 
+/* ---- skipping ---- */
+
+/* What of these ranges is not before the position; returns how many are left. */
+static int
+cut_before(RxRange *ranges, int n, int64 before)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+		if (ranges[i].hi > before)
+			ranges[kept++] = (RxRange) {Max(ranges[i].lo, before), ranges[i].hi};
+	return kept;
+}
+
+void
+rx_lease_skip(RxSub *sub, int64 before)
+{
+	sub->cursor = Max(sub->cursor, before);
+	sub->n_pending = cut_before(sub->pending, sub->n_pending, before);
+	sub->n_holes = cut_before(sub->holes, sub->n_holes, before);
+}
+
 /* A lease whose time has passed and that no running transaction settles. */
 RxLease *
 rx_lease_expired(RxSub *sub, int64 now)

@@ -285,7 +285,6 @@ rx_log_append(RxLogId log, const RxEntry *entry, pg_uuid_t *id)
 	insert_row(rel, values, isnull);
 	relation_close(rel, NoLock);
 
-	rx_wakeup_workers_at_commit(log == RX_LOG_EVENT ? RX_WORKER_SQL : RX_WORKER_IO);
 	rx_id_make(id, log_id_kinds[log], node, seq, created_at);
 	rx_stats_published(log);
 	return seq;

@@ -206,6 +206,21 @@ rx_position_mine(void)
 	return false;
 }
 
+/*
+ * Who reads this log?  The waiting receivers, and a worker of ours: for events
+ * only if there is a rule.  That is asked here and not when the event was
+ * published, because a rule that was made since wants what commits after it.
+ */
+static void
+wake_readers(RxDb *db, RxLogId log)
+{
+	rx_wait_wake_log(db, log);
+	if (log == RX_LOG_EFFECT)
+		rx_wakeup_workers(MyDatabaseId, RX_WORKER_IO);
+	else if (pg_atomic_read_u32(&db->quiet) == 0)
+		rx_wakeup_workers(MyDatabaseId, RX_WORKER_SQL);
+}
+
 static void
 release(bool committed)
 {
@@ -216,7 +231,7 @@ release(bool committed)
 		pg_memory_barrier();
 		pg_atomic_write_u32(rx_hold_count(log, RxMyProcNumber), 0);
 		if (committed)
-			rx_wait_wake_log(mine[log].db, log);
+			wake_readers(mine[log].db, log);
 		mine[log].db = NULL;
 	}
 }

@@ -323,6 +323,16 @@ rx_receive(int32 subscription, int max, int64 lease_us, RxDelivery **out)
 	return c.n;
 }
 
+void
+rx_subscription_skip(int32 subscription, int64 before)
+{
+	RxSub	   *sub = rx_sub_attach(rx_sub_require(subscription));
+
+	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+	rx_lease_skip(sub, before);
+	LWLockRelease(&sub->lock);
+}
+
 /* ---- when is there something? ---- */
 
 static bool

@@ -13,6 +13,9 @@
  *	receive		  nothing							given back, uncounted
  *	being read	  (can't be)						given back
  *
+ * A worker that looks at events and does nothing about most of them settles
+ * those without writing (rx_ack_lazily), and writes now and then how far it is.
+ *
  * What this transaction has pinned and received is kept in two arrays of this
  * process, with the nesting level at which it happened, so that a savepoint
  * undoes its own.  The arrays grow before anything is changed: the end of a
@@ -191,11 +194,13 @@ settled_range(const RxLease *lease, int bit)
 	return (RxRange) {lease->lo + lo, lease->lo + hi};
 }
 
-/* Pins those of n tokens of one subscription that are good. */
+/*
+ * Pins those of n tokens of one subscription that are good, and says which
+ * ranges that settles; there is room for n.
+ */
 static int
-ack_some(RxSub *sub, const RxToken *tokens, int n, bool *ok)
+pin_good(RxSub *sub, const RxToken *tokens, int n, bool *ok, RxRange *ranges)
 {
-	RxRange    *ranges = palloc(n * sizeof(RxRange));
 	int			good = 0;
 
 	reserve_pins(n);
@@ -213,6 +218,15 @@ ack_some(RxSub *sub, const RxToken *tokens, int n, bool *ok)
 		ranges[good++] = settled_range(lease, bit);
 	}
 	LWLockRelease(&sub->lock);
+	return good;
+}
+
+static int
+ack_some(RxSub *sub, const RxToken *tokens, int n, bool *ok)
+{
+	RxRange    *ranges = palloc(n * sizeof(RxRange));
+	int			good = pin_good(sub, tokens, n, ok, ranges);
+
 	if (good > 0)
 		rx_journal_settled(sub, ranges, rx_ranges_join(ranges, good));
 	pfree(ranges);
@@ -238,6 +252,73 @@ rx_ack(const RxToken *tokens, int n, bool *ok)
 			memset(ok + from, 0, to - from);
 	}
 	return good;
+}
+
+/* ---- ack without writing ---- */
+
+#define MAX_LAZY 256
+
+/*
+ * What this process has settled and not written down, of one subscription.  It
+ * is one range, or few; where there are more than fit, some are forgotten, and
+ * come again after a crash.
+ */
+typedef struct Lazy
+{
+	RxSub	   *sub;
+	int32		sub_id;
+	int			n;				/* committed */
+	int			n_new;			/* of this transaction, behind those */
+	bool		flushing;		/* this transaction writes them down */
+	RxRange		ranges[2 * MAX_LAZY];
+} Lazy;
+
+static Lazy lazy;
+
+int
+rx_ack_lazily(const RxToken *tokens, int n)
+{
+	RxSubInfo  *info;
+	RxSub	   *sub = n > 0 ? token_sub(&tokens[0], &info) : NULL;
+	RxRange    *ranges;
+	int			good;
+	int			joined;
+
+	if (sub == NULL)
+		return 0;
+	if (lazy.sub != sub || lazy.sub_id != sub->id)
+		lazy = (Lazy) {.sub = sub, .sub_id = sub->id};
+	ranges = palloc(n * sizeof(RxRange));
+	good = pin_good(sub, tokens, n, NULL, ranges);
+	joined = rx_ranges_join(ranges, good);
+	lazy.n_new = Min(joined, MAX_LAZY);
+	memcpy(lazy.ranges + lazy.n, ranges, lazy.n_new * sizeof(RxRange));
+	pfree(ranges);
+	return good;
+}
+
+bool
+rx_ack_flush(void)
+{
+	if (lazy.n == 0 || lazy.sub->id != lazy.sub_id)
+		return false;
+	rx_journal_settled(lazy.sub, lazy.ranges, lazy.n);
+	lazy.flushing = true;
+	return true;
+}
+
+static void
+end_lazy(bool committed)
+{
+	if (committed && lazy.flushing)
+	{
+		memmove(lazy.ranges, lazy.ranges + lazy.n, lazy.n_new * sizeof(RxRange));
+		lazy.n = 0;
+	}
+	if (committed)
+		lazy.n = Min(rx_ranges_join(lazy.ranges, lazy.n + lazy.n_new), MAX_LAZY);
+	lazy.n_new = 0;
+	lazy.flushing = false;
 }
 
 /* ---- nack ---- */
@@ -655,6 +736,7 @@ end_transaction(bool committed)
 	if (!committed)
 		undo_from_level(0);
 	end_pins(0, true);
+	end_lazy(committed);
 	n_received = 0;
 }
 

@@ -75,6 +75,7 @@ init_shared(char *behind, Size size)
 		pg_atomic_init_u32(&rx_shared->dbs[i].generation, 0);
 		pg_atomic_init_u32(&rx_shared->dbs[i].catalog_version, 1);
 		pg_atomic_init_u64(&rx_shared->dbs[i].wanted, 0);
+		pg_atomic_init_u32(&rx_shared->dbs[i].quiet, 0);
 		pg_atomic_init_u64(&rx_shared->dbs[i].delayed_due, 0);
 		for (int log = 0; log < RX_N_LOGS; log++)
 			pg_atomic_init_u64(&rx_shared->dbs[i].published[log], 0);
@@ -188,6 +189,7 @@ take_slot(Oid namespace)
 	unused->ready = false;
 	memset(unused->counter, 0, sizeof(unused->counter));
 	unused->dedupe_used = false;
+	pg_atomic_write_u32(&unused->quiet, 0);
 	pg_atomic_write_u64(&unused->wanted, 0);
 	pg_atomic_write_u64(&unused->delayed_due, 0);
 	pg_atomic_write_u32(&unused->generation, 0);

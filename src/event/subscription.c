@@ -335,6 +335,7 @@ end_transaction(bool committed)
 	changed_here = false;
 	infos_version = 0;
 	pg_atomic_fetch_add_u32(&infos_db->catalog_version, 1);
+	pg_atomic_write_u32(&infos_db->quiet, 0);
 	while (n_dropped > 0)
 	{
 		n_dropped--;
@@ -347,8 +348,22 @@ const RxXactHooks rx_subscription_hooks = {
 	.at_end = end_transaction,
 };
 
+uint32
+rx_catalog_version(void)
+{
+	RxDb	   *db = rx_db_in_use();
+
+	return db ? pg_atomic_read_u32(&db->catalog_version) : 0;
+}
+
+void
+rx_event_interest(bool wanted)
+{
+	pg_atomic_write_u32(&rx_db()->quiet, wanted ? 0 : 1);
+}
+
 /*
- * subscriptions_changed() - called by the SQL that writes the catalog: this
+ * subscriptions_changed() - called by the SQL that writes the catalog (of subscriptions or rules): this
  * transaction reads it again now, all others when this one has committed.
  */
 REFLEX_FUNCTION(reflex_subscriptions_changed)

@@ -2,10 +2,9 @@
  * rule.c
  *		Rules as the worker holds them: reading the definitions, matching.
  *
- * The definitions are read anew in every transaction that has events to match,
- * after the events were received: a rule that was committed before an event was
- * is then sure to be seen with it.  The statement's plan is kept, so this costs
- * some tens of microseconds for a batch of hundreds.
+ * The definitions are kept until the version of the catalog has moved, which is
+ * looked at after the events were received: a rule that was committed before an
+ * event was is then sure to be seen with it.
  */
 #include "reflex.h"
 

@@ -18,6 +18,10 @@
  *		one event alone ──commit fails──► it counts as failed for all its rules
  *		one retry ──commit fails──► it counts as failed again
  *
+ * Events for which nothing fired are settled without a write (rx_ack_lazily);
+ * every now and then it is written down how far that has come.  Without any
+ * rule, events are not read at all, and publishers don't wake the worker.
+ *
  * Not promised: an order between rules, or between an event's first firing and
  * a retry of an earlier one.
  */
@@ -31,6 +35,8 @@
 #include "rules/rules_int.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/inval.h"
 
 #define BATCH_MAX 500
 
@@ -47,6 +53,9 @@
  */
 #define LEASE_SLACK_US (10 * RX_USECS_PER_SEC)
 
+/* How often it is written down what was settled without a write. */
+#define FLUSH_US (10 * RX_USECS_PER_SEC)
+
 /* Events received and not yet settled. */
 typedef struct Batch
 {
@@ -55,6 +64,7 @@ typedef struct Batch
 	int			n;
 	int			done;			/* settled and committed */
 	bool		fresh;			/* received in a transaction that has not committed */
+	bool		fired;			/* a rule has fired in this transaction */
 	int64		leased_at;
 } Batch;
 
@@ -72,6 +82,8 @@ static Batch batch;
 static Doubt doubt;
 static int32 reading;			/* reflex.rules, 0 before the first step */
 static RxRuleSet rules;
+static uint32 rules_version;	/* of the catalog they were read from; 0: read again */
+static int64 flush_at = RX_NEVER;	/* when to write down what is settled */
 static MemoryContext rules_context; /* holds rules */
 static MemoryContext scratch;	/* the worker's, outside transactions */
 
@@ -132,16 +144,50 @@ commit_firings(void)
 	return committed;
 }
 
+/* A role was dropped or renamed: rules hold the oids of their owners. */
+static void
+forget_rules(Datum arg, int cacheid, uint32 hash)
+{
+	rules_version = 0;
+}
+
+/* The first position that any rule may want. */
+static int64
+first_wanted(void)
+{
+	int64		first = PG_INT64_MAX;
+
+	for (int i = 0; i < rules.n; i++)
+	{
+		first = Min(first, rules.rules[i].since_seq);
+		for (int j = 0; j < rules.rules[i].n_held; j++)
+			first = Min(first, rules.rules[i].held[j]);
+	}
+	return first;
+}
+
+/*
+ * Reads the rules if they have changed.  The version is taken before: a change
+ * that commits meanwhile is seen by the next turn.
+ */
 static void
 load_rules(void)
 {
+	uint32		version = rx_catalog_version();
 	MemoryContext old;
 
+	if (rules_version != 0 && rules_version == version)
+		return;
+	rules_version = 0;
 	memset(&rules, 0, sizeof(rules));
 	MemoryContextReset(rules_context);
 	old = MemoryContextSwitchTo(rules_context);
 	rules = rx_rules_load();
 	MemoryContextSwitchTo(old);
+	rx_event_interest(rules.n > 0);
+	if (rules.n > 0)
+		rx_subscription_skip(reading, first_wanted());
+	rules_version = version;
 }
 
 static void
@@ -223,12 +269,14 @@ work_through_batch(void)
 	int			fired = 0;
 	int			at = batch.done;
 
+	batch.fired = false;
 	while (at < batch.n && fired < FIRINGS_MAX)
 	{
 		fired += fire_rules(&batch.deliveries[at++].record);
 		if (doubt.singly > 0 || (fired > 0 && rx_clock_mono() - started > STEP_US))
 			break;
 	}
+	batch.fired = fired > 0;
 	return at;
 }
 
@@ -245,7 +293,9 @@ settle(int upto)
 
 	for (int i = 0; i < n; i++)
 		tokens[i] = batch.deliveries[batch.done + i].token;
-	if (rx_ack(tokens, n, NULL) < n)
+	if (!batch.fired)
+		flush_at = Min(flush_at, rx_clock_mono() + FLUSH_US);
+	if ((batch.fired ? rx_ack(tokens, n, NULL) : rx_ack_lazily(tokens, n)) < n)
 	{
 		batch.fresh = true;
 		ereport(ERROR,
@@ -277,8 +327,7 @@ read_events(void)
 	begin();
 	if (batch.done == batch.n)
 		receive_batch();
-	if (batch.n > 0)
-		load_rules();
+	load_rules();
 	upto = work_through_batch();
 	if (upto == batch.done)
 		commit();
@@ -371,10 +420,21 @@ retry_due(void)
 	return worked;
 }
 
+/* Writes down how far this has come. */
+static void
+flush(void)
+{
+	begin();
+	(void) rx_ack_flush();
+	commit();
+	flush_at = RX_NEVER;
+}
+
 static void
 start(void)
 {
 	rx_rule_fire_init();
+	CacheRegisterSyscacheCallback(AUTHOID, forget_rules, (Datum) 0);
 	batch.context = AllocSetContextCreate(TopMemoryContext, "reflex rules batch", ALLOCSET_DEFAULT_SIZES);
 	rules_context = AllocSetContextCreate(TopMemoryContext, "reflex rules", ALLOCSET_DEFAULT_SIZES);
 }
@@ -394,9 +454,9 @@ next_due(void)
 {
 	int64		due;
 
-	if (reading == 0 || batch.fresh || batch.done < batch.n)
+	if (reading == 0 || rules_version != rx_catalog_version() || batch.fresh || batch.done < batch.n)
 		return 0;
-	due = rx_subscription_due(reading);
+	due = rules.n > 0 ? Min(flush_at, rx_subscription_due(reading)) : flush_at;
 	for (int i = 0; i < rules.n; i++)
 		due = Min(due, rx_subscription_due(rules.rules[i].retries));
 	return due;
@@ -407,8 +467,12 @@ step(void)
 {
 	bool		worked = false;
 
-	if (reading == 0)
+	if (reading == 0 || rules_version != rx_catalog_version())
 		look_around();
+	if (flush_at <= rx_clock_mono())
+		flush();
+	if (rules.n == 0 && !batch.fresh && batch.done == batch.n)
+		return false;
 	if (batch.fresh || batch.done < batch.n || rx_subscription_due(reading) <= rx_clock_mono())
 		worked = read_events();
 	worked |= retry_due();
@@ -419,6 +483,8 @@ step(void)
 static void
 stop(void)
 {
+	if (flush_at != RX_NEVER)
+		flush();
 	if (batch.fresh || batch.done == batch.n)
 		return;
 	begin();

@@ -44,7 +44,6 @@ SELECT advance('2 h');
 SELECT reflex.publish('j', '9', dedupe_key => 'k') = :'first' AS same;
 SELECT * FROM arrives(1);
 SELECT advance('72 h');
-SELECT pg_terminate_backend(pid) FROM reflex.workers WHERE kind = 'sql' AND database = current_database();
 DO $$ BEGIN
   FOR i IN 1 .. 2000 LOOP
     EXIT WHEN NOT EXISTS (SELECT FROM pg_class WHERE relname ~ '^dedupe_[0-9]+$'
