@@ -17,6 +17,7 @@ SQL_CODE = \
 	sql/event/delayed.sql \
 	sql/event/subscribe.sql \
 	sql/event/receive.sql \
+	sql/event/move.sql \
 	sql/event/dead_letter.sql \
 	sql/event/replay.sql \
 	sql/event/views.sql \

@@ -34,6 +34,7 @@ CREATE TABLE reflex_internal.subscription (
     types text[],
     filter jsonb,
     ordered boolean NOT NULL DEFAULT false,
+    paused boolean NOT NULL DEFAULT false,
     start_position bigint NOT NULL DEFAULT 0,
     start_holes bigint[],                       -- bounds of ranges below it that were still held
     max_attempts integer,

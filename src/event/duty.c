@@ -133,12 +133,16 @@ delivery_step(void)
 	db = rx_db();
 	upkeep = now >= next_upkeep || pg_atomic_read_u64(&db->wanted) != 0;
 	if (upkeep)
+	{
 		make_children(db);
+		rx_retain_move_on();
+	}
 	expire_all(db);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
 	if (!upkeep)
 		return false;
+	drop_old(rx_retain_drop_old);
 	drop_old(rx_dedupe_drop_old);
 	drop_old(rx_delayed_drop_old);
 	next_upkeep = now + (rx_journal_compact() ? UPKEEP_SOON : UPKEEP);

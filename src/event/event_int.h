@@ -250,6 +250,7 @@ typedef struct RxSubInfo
 	RxLogId		log;
 	bool		retry_only;
 	bool		system;
+	bool		paused;			/* hands out nothing */
 	int			n_types;
 	char	  **types;
 	int			max_attempts;	/* 0: as the setting says; like the next two */
@@ -351,6 +352,10 @@ extern void rx_delayed_append(const RxEntry *entry, TimestampTz due, pg_uuid_t *
 extern void rx_delayed_make_child(int64 number);
 extern bool rx_delayed_drop_old(void);
 extern const RxXactHooks rx_delayed_hooks;
+
+/* ---- retain.c ---- */
+extern bool rx_retain_drop_old(void);
+extern void rx_retain_move_on(void);
 
 /* ---- dead_letter.c ---- */
 extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error,

@@ -259,6 +259,8 @@ rx_receive_each(RxSubInfo *info, int max, int64 lease_us, RxRowEmit emit, void *
 	r.db = rx_db();
 	r.sub = rx_sub_attach(info);
 	rx_settle_expire(info, r.sub);
+	if (info->paused)
+		return 0;
 	r.due = rx_clock_mono() + lease_us;
 	rx_position_view(r.db, info->log, &r.view);
 	receive_all(&r);

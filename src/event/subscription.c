@@ -86,6 +86,7 @@ read_info(uint64 row)
 	info->retry_base_us = interval_us(value, isnull);
 	value = rx_spi_get(row, 9, &isnull);
 	info->retry_max_us = interval_us(value, isnull);
+	info->paused = DatumGetBool(rx_spi_get(row, 10, NULL));
 	return info;
 }
 
@@ -105,7 +106,7 @@ load_infos(RxDb *db)
 
 	rx_spi_open(&spi);
 	n = rx_spi_exec("SELECT id, name, log, retry_only, system, types, max_attempts,"
-					" retry_base_delay, retry_max_delay FROM reflex_internal.subscription ORDER BY id",
+					" retry_base_delay, retry_max_delay, paused FROM reflex_internal.subscription ORDER BY id",
 					0, NULL, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 row = 0; row < n; row++)
 	{

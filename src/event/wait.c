@@ -23,6 +23,8 @@
 #include "storage/proc.h"
 #include "utils/wait_event.h"
 
+#define LOOK_US (RX_USECS_PER_SEC / 5)
+
 typedef struct WaitShared
 {
 	pg_atomic_uint32 n_waiting; /* of all slots; 0 spares publishers the look */
@@ -137,8 +139,9 @@ rx_wait_for(RxSubInfo *info, RxSub *sub, int64 until)
 	int64		now;
 
 	enter(sub);
-	due = Min(rx_subscription_due(info->id), until);
 	now = rx_clock_mono();
+	/* Nobody tells a waiter that a pause has ended: it looks now and then. */
+	due = Min(info->paused ? now + LOOK_US : rx_subscription_due(info->id), until);
 	if (due > now)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 (due - now + 999) / 1000, PG_WAIT_EXTENSION);

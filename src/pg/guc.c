@@ -20,11 +20,13 @@ char	   *rx_guc_default_model;
 int			rx_guc_dedupe_window;
 int			rx_guc_event_max_attempts;
 int			rx_guc_event_max_size;
+int			rx_guc_event_retention;
 int			rx_guc_event_retry_base_delay;
 int			rx_guc_event_retry_max_delay;
 int			rx_guc_handler_timeout;
 int			rx_guc_http_timeout;
 int			rx_guc_llm_timeout;
+int			rx_guc_log_max_size;
 int			rx_guc_max_inflight;
 int			rx_guc_max_response_size;
 int			rx_guc_node_id;
@@ -96,6 +98,8 @@ static const IntSetting int_settings[] = {
 	&rx_guc_event_max_attempts, 3, 1, 1000, PGC_SUSET, 0},
 	{"reflex.event_max_size", "Largest payload of an event.",
 	&rx_guc_event_max_size, 1024 * 1024, 1024, 128 * 1024 * 1024, PGC_SUSET, GUC_UNIT_BYTE},
+	{"reflex.event_retention", "How long events are kept at least; older ones go when no subscription needs them.",
+	&rx_guc_event_retention, 30 * 24 * 3600, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_S},
 	{"reflex.event_retry_base_delay", "Upper bound of the delay before the first retry; it doubles with each.",
 	&rx_guc_event_retry_base_delay, 1000, 0, INT_MAX, PGC_SUSET, GUC_UNIT_MS},
 	{"reflex.event_retry_max_delay", "Upper bound of the delay before any retry.",
@@ -106,6 +110,8 @@ static const IntSetting int_settings[] = {
 	&rx_guc_http_timeout, 60000, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
 	{"reflex.llm_timeout", "Time limit of a model call to its first byte.",
 	&rx_guc_llm_timeout, 30000, 1, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS},
+	{"reflex.log_max_size", "Size of the event log above which events go that no subscription needs, however young; 0 for no limit.",
+	&rx_guc_log_max_size, 0, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MB},
 	{"reflex.max_inflight", "Requests that one worker has under way at once.",
 	&rx_guc_max_inflight, 1000, 1, 20000, PGC_SIGHUP, 0},
 	{"reflex.max_response_size", "Largest decoded body that is accepted as an answer.",

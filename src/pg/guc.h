@@ -17,11 +17,13 @@ extern char *rx_guc_default_model;		/* provider:model */
 extern int	rx_guc_dedupe_window;	/* s */
 extern int	rx_guc_event_max_attempts;
 extern int	rx_guc_event_max_size;		/* bytes */
+extern int	rx_guc_event_retention; /* s */
 extern int	rx_guc_event_retry_base_delay;	/* ms */
 extern int	rx_guc_event_retry_max_delay;	/* ms */
 extern int	rx_guc_handler_timeout;		/* ms */
 extern int	rx_guc_http_timeout;		/* ms */
 extern int	rx_guc_llm_timeout;			/* ms */
+extern int	rx_guc_log_max_size;	/* MB; 0: no limit */
 extern int	rx_guc_max_inflight;
 extern int	rx_guc_max_response_size;	/* bytes */
 extern int	rx_guc_node_id;

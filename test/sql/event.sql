@@ -161,6 +161,28 @@ SELECT reflex.publish('k') IS NOT NULL;
 SELECT type FROM reflex.receive('late', 10);
 SELECT type FROM reflex.receive('l', 10);
 
+-- pausing, and moving along the log
+SELECT reflex.pause('nobody');
+SELECT reflex.rewind('nobody', now());
+SELECT reflex.rewind('late', '00000000-0000-7000-8000-000000000000'::uuid);
+SELECT reflex.rewind('reflex.rules', now());
+SELECT reflex.publish('p1') AS p1 \gset
+SELECT reflex.publish('p2') AS p2 \gset
+SELECT reflex.pause('late');
+SELECT type FROM reflex.receive('late', 10, wait => '10 ms');
+SELECT reflex.resume('late');
+SELECT type, reflex.ack(token) FROM reflex.receive('late', 10);
+SELECT reflex.rewind('late', :'p2'::uuid);
+SELECT type, attempt FROM reflex.receive('late', 10);
+SELECT reflex.rewind('late', '-infinity'::timestamptz);
+SELECT count(*) > 10 AS many FROM reflex.receive('late', 1000);
+SELECT reflex.skip_to('late', :'p1'::uuid);
+SELECT type, attempt FROM reflex.receive('late', 1);
+SELECT reflex.skip_to('late', clock_timestamp());
+SELECT type FROM reflex.receive('late', 10);
+SELECT reflex.publish('p3') IS NOT NULL;
+SELECT type FROM reflex.receive('late', 10);
+
 -- what can't be: two-phase commit of a publisher
 BEGIN;
 SELECT reflex.publish('m') IS NOT NULL;
