@@ -26,7 +26,7 @@ GRANT EXECUTE ON FUNCTION reflex_internal.xmin_holder() TO reflex_admin, reflex_
 CREATE OR REPLACE VIEW reflex.subscriptions AS
     SELECT s.name AS subscription,
            CASE s.log WHEN 0 THEN 'event' ELSE 'effect' END AS log,
-           s.types, s.filter, s.ordered, s.system OR s.retry_only AS internal, s.owner, s.created_at,
+           s.types, s.filter, s.ordered, s.paused, s.system OR s.retry_only AS internal, s.owner, s.created_at,
            p."position", p.unread + p.returned AS lag_events,
            CASE WHEN p.subscription IS NOT NULL
                 THEN greatest(extract(epoch FROM clock_timestamp() - p.oldest_at), 0) END AS lag_seconds,
@@ -106,7 +106,8 @@ CREATE OR REPLACE VIEW reflex.deliveries AS
             AND reflex_internal.starts_before(s.start_position, s.start_holes, e.seq)))
     CROSS JOIN LATERAL reflex_internal.delivery_state(s.id, e.seq) st
     LEFT JOIN reflex_internal.dead_letter d ON d.subscription = s.id AND d.seq = e.seq AND d.retried_at IS NULL
-    CROSS JOIN LATERAL (SELECT CASE WHEN d.id IS NULL OR st.leased THEN st.status ELSE 'dead' END AS status) x
+    CROSS JOIN LATERAL (SELECT CASE WHEN d.id IS NULL OR st.leased OR st.status = 'pending'
+                                     THEN st.status ELSE 'dead' END AS status) x
     WHERE x.status IS NOT NULL;
 COMMENT ON VIEW reflex.deliveries IS
 'Each event in each subscription that wants it, with what has become of it there. status: pending, processing (out with a consumer), retrying, '

@@ -21,6 +21,7 @@
 #include "event/event_int.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "pg/spi.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -230,13 +231,42 @@ oldest_at(const Progress *p)
 	return oldest.at;
 }
 
+/* From the first position of a range to the last entry in it. */
+static int64
+count_to_last(RxLogId log, RxRange range)
+{
+	RxSpi		spi;
+	int64		n;
+
+	rx_spi_open(&spi);
+	rx_spi_exec(psprintf("SELECT coalesce(max(e.seq) + 1 - " INT64_FORMAT ", 0) FROM reflex_internal.%s e"
+						 " WHERE e.seq >= " INT64_FORMAT " AND e.seq < " INT64_FORMAT,
+						 range.lo, rx_log_name(log), range.lo, range.hi),
+				0, NULL, NULL, NULL, SPI_OK_SELECT);
+	n = DatumGetInt64(rx_spi_get(0, 1, NULL));
+	rx_spi_close(&spi);
+	return n;
+}
+
+/* Positions; but not those at the end of a child that were never given out (retain.c). */
 static int64
 count_unread(const Progress *p)
 {
 	int64		n = 0;
 
 	for (int i = 0; i < p->n_unread; i++)
-		n += p->unread[i].hi - p->unread[i].lo;
+	{
+		RxRange		range = p->unread[i];
+
+		while (RX_CHILD_OF(range.lo) < RX_CHILD_OF(range.hi))
+		{
+			int64		end = RX_CHILD_START(RX_CHILD_OF(range.lo) + 1);
+
+			n += count_to_last(p->log, (RxRange) {range.lo, end});
+			range.lo = end;
+		}
+		n += range.hi - range.lo;
+	}
 	return n;
 }
 

@@ -70,6 +70,16 @@ SELECT count(*) > 0 AS some FROM reflex.subscriptions;
 SELECT count(*) > 0 AS some FROM reflex.deliveries;
 ROLLBACK;
 
+-- what is delivered anew is pending, dead letter or not
+SELECT reflex.subscribe('again', types => ARRAY['again'], max_attempts => 1);
+SELECT reflex.publish('again') IS NOT NULL;
+SELECT reflex.nack(token, 'x') FROM reflex.receive('again');
+SELECT status FROM status WHERE subscription = 'again';
+SELECT reflex.rewind('again', '-infinity'::timestamptz), reflex.pause('again');
+SELECT status FROM status WHERE subscription = 'again';
+SELECT paused, dead_letters FROM reflex.subscriptions WHERE subscription = 'again';
+SELECT reflex.unsubscribe('again'), reflex.dlq_purge('again');
+
 -- a new subscription from a point in time on: events from there, once
 SELECT reflex.publish('t.1') IS NOT NULL;
 SELECT pg_sleep(0.01);
