@@ -1,6 +1,7 @@
 /*
  * children.c
- *		Asking the sql worker to make a child table; dropping an old one.
+ *		The children of our partitioned tables: making one, asking the sql worker
+ *		to make one, dropping an old one.
  *
  * Making a child is a transaction of its own: made in a publisher's, it would
  * make everybody else who needs it wait until that publisher commits.  So who
@@ -13,6 +14,7 @@
 
 #include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_namespace.h"
 #include "event/event_int.h"
 #include "miscadmin.h"
 #include "pg/guc.h"
@@ -40,11 +42,39 @@ created_here(void)
 	return here;
 }
 
+/* The child as the caches have it; InvalidOid when there is none. */
+Oid
+rx_child_oid(const char *name)
+{
+	return get_relname_relid(name, rx_internal_namespace());
+}
+
+/*
+ * Makes a child unless it is there; true when this made it.  Who makes one
+ * holds a lock on our schema to the end of his transaction, so that a second
+ * one does not fail on the name.
+ */
+bool
+rx_child_make(const char *name, const char *sql)
+{
+	RxSpi		spi;
+
+	if (OidIsValid(rx_child_oid(name)))
+		return false;
+	LockDatabaseObject(NamespaceRelationId, rx_internal_namespace(), 0, ShareUpdateExclusiveLock);
+	if (OidIsValid(rx_child_oid(name)))
+		return false;
+	rx_spi_open(&spi);
+	rx_spi_exec(sql, 0, NULL, NULL, NULL, SPI_OK_UTILITY);
+	rx_spi_close(&spi);
+	return true;
+}
+
 static bool
 is_there(const char *name)
 {
 	AcceptInvalidationMessages();
-	return OidIsValid(get_relname_relid(name, rx_internal_namespace()));
+	return OidIsValid(rx_child_oid(name));
 }
 
 /* Whether the child is there now. */
@@ -74,10 +104,8 @@ rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number)
 bool
 rx_child_lock(const char *parent, const char *name)
 {
-	Oid			namespace = rx_internal_namespace();
-
-	return ConditionalLockRelationOid(get_relname_relid(parent, namespace), AccessExclusiveLock) &&
-		ConditionalLockRelationOid(get_relname_relid(name, namespace), AccessExclusiveLock);
+	return ConditionalLockRelationOid(rx_child_oid(parent), AccessExclusiveLock) &&
+		ConditionalLockRelationOid(rx_child_oid(name), AccessExclusiveLock);
 }
 
 /* Drops a child that is locked. */

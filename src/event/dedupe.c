@@ -46,38 +46,21 @@ day_of(TimestampTz at)
 	return (at + (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY) / USECS_PER_DAY;
 }
 
-static void
-child_name(int64 day, char *name)
+static char *
+child_name(int64 day)
 {
-	snprintf(name, NAMEDATALEN, "dedupe_" INT64_FORMAT, day);
-}
-
-static Oid
-child_oid(int64 day)
-{
-	char		name[NAMEDATALEN];
-
-	child_name(day, name);
-	return get_relname_relid(name, rx_internal_namespace());
+	return psprintf("dedupe_" INT64_FORMAT, day);
 }
 
 static void
 make_child(int64 day)
 {
-	RxSpi		spi;
+	const char *name = child_name(day);
 
-	if (OidIsValid(child_oid(day)))
-		return;
-	LockDatabaseObject(NamespaceRelationId, rx_internal_namespace(), 0, ShareUpdateExclusiveLock);
-	if (OidIsValid(child_oid(day)))
-		return;
-	rx_spi_open(&spi);
-	rx_spi_exec(psprintf("CREATE TABLE reflex_internal.dedupe_" INT64_FORMAT " (LIKE reflex_internal.dedupe);"
-						 "CREATE INDEX dedupe_" INT64_FORMAT "_key ON reflex_internal.dedupe_" INT64_FORMAT " (key);"
-						 "ALTER TABLE reflex_internal.dedupe ATTACH PARTITION reflex_internal.dedupe_" INT64_FORMAT
-						 " FOR VALUES IN (" INT64_FORMAT ")", day, day, day, day, day),
-				0, NULL, NULL, NULL, SPI_OK_UTILITY);
-	rx_spi_close(&spi);
+	(void) rx_child_make(name, psprintf("CREATE TABLE reflex_internal.%s (LIKE reflex_internal.dedupe);"
+										"CREATE INDEX %s_key ON reflex_internal.%s (key);"
+										"ALTER TABLE reflex_internal.dedupe ATTACH PARTITION reflex_internal.%s"
+										" FOR VALUES IN (" INT64_FORMAT ")", name, name, name, name, day));
 }
 
 /* ---- looking up ---- */
@@ -125,7 +108,7 @@ find(text *key, RxLogId log, TimestampTz now, pg_uuid_t *id)
 
 	for (int64 day = day_of(now); day >= day_of(since); day--)
 	{
-		Oid			oid = child_oid(day);
+		Oid			oid = rx_child_oid(child_name(day));
 		Relation	rel = OidIsValid(oid) ? try_relation_open(oid, AccessShareLock) : NULL;
 		bool		found;
 
@@ -144,16 +127,15 @@ find(text *key, RxLogId log, TimestampTz now, pg_uuid_t *id)
 static Relation
 open_for_adding(int64 day)
 {
-	char		name[NAMEDATALEN];
+	const char *name = child_name(day);
 
-	child_name(day, name);
-	if (!OidIsValid(child_oid(day)))
+	if (!OidIsValid(rx_child_oid(name)))
 	{
 		rx_db()->dedupe_used = true;
 		if (!rx_child_made_by_worker(name, RX_CHILD_DEDUPE, 0))
 			make_child(day);
 	}
-	return relation_open(child_oid(day), RowExclusiveLock);
+	return relation_open(rx_child_oid(name), RowExclusiveLock);
 }
 
 static void
@@ -205,7 +187,7 @@ rx_dedupe_make_children(RxDb *db)
 {
 	int64		today = day_of(GetCurrentTimestamp() + rx_clock_offset());
 
-	if (!db->dedupe_used && !OidIsValid(child_oid(today)))
+	if (!db->dedupe_used && !OidIsValid(rx_child_oid(child_name(today))))
 		return;
 	make_child(today);
 	make_child(today + 1);

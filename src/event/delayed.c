@@ -67,49 +67,29 @@ bound(int64 child)
 	return quote_literal_cstr(timestamptz_to_str(at));
 }
 
-static void
-child_name(int64 child, char *name)
+static char *
+child_name(int64 child)
 {
-	snprintf(name, NAMEDATALEN, "delayed_" INT64_FORMAT, child);
+	return psprintf("delayed_" INT64_FORMAT, child);
 }
 
-static bool
-child_exists(int64 child)
-{
-	char		name[NAMEDATALEN];
-
-	child_name(child, name);
-	return OidIsValid(get_relname_relid(name, rx_internal_namespace()));
-}
-
-static void
-make_pair(int64 n)
-{
-	RxSpi		spi;
-
-	rx_spi_open(&spi);
-	rx_spi_exec(psprintf("CREATE TABLE reflex_internal.delayed_" INT64_FORMAT " (LIKE reflex_internal.delayed);"
-						 "CREATE INDEX delayed_" INT64_FORMAT "_due ON reflex_internal.delayed_" INT64_FORMAT " (due, no);"
-						 "CREATE INDEX delayed_" INT64_FORMAT "_no ON reflex_internal.delayed_" INT64_FORMAT " (no);"
-						 "ALTER TABLE reflex_internal.delayed ATTACH PARTITION reflex_internal.delayed_" INT64_FORMAT
-						 " FOR VALUES FROM (%s) TO (%s);"
-						 "CREATE TABLE reflex_internal.delayed_done_" INT64_FORMAT " (LIKE reflex_internal.delayed_done);"
-						 "CREATE UNIQUE INDEX delayed_done_" INT64_FORMAT "_no ON reflex_internal.delayed_done_" INT64_FORMAT " (no);"
-						 "ALTER TABLE reflex_internal.delayed_done ATTACH PARTITION reflex_internal.delayed_done_" INT64_FORMAT
-						 " FOR VALUES FROM (%s) TO (%s)",
-						 n, n, n, n, n, n, bound(n), bound(n + 1), n, n, n, n, bound(n), bound(n + 1)),
-				0, NULL, NULL, NULL, SPI_OK_UTILITY);
-	rx_spi_close(&spi);
-}
-
+/* One for what is due, and one for what of it is done. */
 void
-rx_delayed_make_child(int64 number)
+rx_delayed_make_child(int64 n)
 {
-	if (child_exists(number))
-		return;
-	LockDatabaseObject(NamespaceRelationId, rx_internal_namespace(), 0, ShareUpdateExclusiveLock);
-	if (!child_exists(number))
-		make_pair(number);
+	char	   *sql;
+
+	sql = psprintf("CREATE TABLE reflex_internal.delayed_" INT64_FORMAT " (LIKE reflex_internal.delayed);"
+				   "CREATE INDEX delayed_" INT64_FORMAT "_due ON reflex_internal.delayed_" INT64_FORMAT " (due, no);"
+				   "CREATE INDEX delayed_" INT64_FORMAT "_no ON reflex_internal.delayed_" INT64_FORMAT " (no);"
+				   "ALTER TABLE reflex_internal.delayed ATTACH PARTITION reflex_internal.delayed_" INT64_FORMAT
+				   " FOR VALUES FROM (%s) TO (%s);"
+				   "CREATE TABLE reflex_internal.delayed_done_" INT64_FORMAT " (LIKE reflex_internal.delayed_done);"
+				   "CREATE UNIQUE INDEX delayed_done_" INT64_FORMAT "_no ON reflex_internal.delayed_done_" INT64_FORMAT " (no);"
+				   "ALTER TABLE reflex_internal.delayed_done ATTACH PARTITION reflex_internal.delayed_done_" INT64_FORMAT
+				   " FOR VALUES FROM (%s) TO (%s)",
+				   n, n, n, n, n, n, bound(n), bound(n + 1), n, n, n, n, bound(n), bound(n + 1));
+	(void) rx_child_make(child_name(n), sql);
 }
 
 /* The oldest child, if its time has passed a day ago and nothing in it is open. */
@@ -195,15 +175,14 @@ rx_delayed_append(const RxEntry *entry, TimestampTz due, pg_uuid_t *id)
 {
 	int64		child = child_of(due);
 	TimestampTz at = GetCurrentTimestamp();
-	char		name[NAMEDATALEN];
+	const char *name = child_name(child);
 	int64		no;
 
 	if (TIMESTAMP_NOT_FINITE(due) || child < 0 || child > PG_INT32_MAX)
 		ereport(ERROR,
 				errcode(ERRCODE_RX_INVALID),
 				errmsg("deliver_at is out of range"));
-	child_name(child, name);
-	if (!child_exists(child) && !rx_child_made_by_worker(name, RX_CHILD_DELAYED, (uint32) child))
+	if (!OidIsValid(rx_child_oid(name)) && !rx_child_made_by_worker(name, RX_CHILD_DELAYED, (uint32) child))
 		rx_delayed_make_child(child);
 	no = nextval_internal(get_relname_relid("delayed_no", rx_internal_namespace()), false);
 	insert_row(entry, due, no, at);

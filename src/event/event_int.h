@@ -205,6 +205,8 @@ typedef enum RxChildKind
 	RX_CHILD_DEDUPE,
 	RX_CHILD_DELAYED
 } RxChildKind;
+extern Oid	rx_child_oid(const char *name);
+extern bool rx_child_make(const char *name, const char *sql);
 extern bool rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number);
 extern bool rx_child_lock(const char *parent, const char *name);
 extern void rx_child_drop(const char *name);

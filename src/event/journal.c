@@ -75,34 +75,24 @@ rx_journal_child(uint32 generation)
 	char		name[NAMEDATALEN];
 
 	snprintf(name, sizeof(name), "delivery_%u", generation);
-	return get_relname_relid(name, rx_internal_namespace());
+	return rx_child_oid(name);
 }
 
 void
 rx_journal_make(uint32 generation)
 {
-	RxSpi		spi;
-	char	   *sql;
+	const char *name = psprintf("delivery_%u", generation);
 
-	LockDatabaseObject(NamespaceRelationId, rx_internal_namespace(), 0, ShareUpdateExclusiveLock);
-	if (OidIsValid(rx_journal_child(generation)))
-		return;
-	sql = psprintf("CREATE TABLE reflex_internal.delivery_%u (LIKE reflex_internal.delivery);"
-				   "CREATE INDEX delivery_%u_open ON reflex_internal.delivery_%u (subscription, seq) WHERE kind <> 's';"
-				   "ALTER TABLE reflex_internal.delivery ATTACH PARTITION reflex_internal.delivery_%u FOR VALUES IN (%u)",
-				   generation, generation, generation, generation, generation);
-	rx_spi_open(&spi);
-	rx_spi_exec(sql, 0, NULL, NULL, NULL, SPI_OK_UTILITY);
-	rx_spi_close(&spi);
+	(void) rx_child_make(name, psprintf("CREATE TABLE reflex_internal.%s (LIKE reflex_internal.delivery);"
+										"CREATE INDEX %s_open ON reflex_internal.%s (subscription, seq) WHERE kind <> 's';"
+										"ALTER TABLE reflex_internal.delivery ATTACH PARTITION reflex_internal.%s FOR VALUES IN (%u)",
+										name, name, name, name, generation));
 }
 
 void
 rx_journal_ensure_child(RxDb *db)
 {
-	uint32		generation = rx_journal_generation(db);
-
-	if (!OidIsValid(rx_journal_child(generation)))
-		rx_journal_make(generation);
+	rx_journal_make(rx_journal_generation(db));
 }
 
 /*
@@ -124,10 +114,7 @@ open_current(uint32 *generation)
 		oid = rx_journal_child(*generation);
 		if (!OidIsValid(oid))
 		{
-			char		name[NAMEDATALEN];
-
-			snprintf(name, sizeof(name), "delivery_%u", *generation);
-			if (!rx_child_made_by_worker(name, RX_CHILD_CURRENT, 0))
+			if (!rx_child_made_by_worker(psprintf("delivery_%u", *generation), RX_CHILD_CURRENT, 0))
 				rx_journal_make(*generation);
 			oid = rx_journal_child(*generation);
 		}

@@ -96,49 +96,36 @@ rx_log_next(RxLogId log)
 
 /* ---- children ---- */
 
+static char *
+child_name(RxLogId log, int64 child)
+{
+	return psprintf("%s_" INT64_FORMAT, log_names[log], child);
+}
+
 static Oid
 child_oid(RxLogId log, int64 child)
 {
 	char		name[NAMEDATALEN];
 
 	snprintf(name, sizeof(name), "%s_" INT64_FORMAT, log_names[log], child);
-	return get_relname_relid(name, rx_internal_namespace());
+	return rx_child_oid(name);
 }
 
-static void
-create_child(RxLogId log, int64 child)
-{
-	const char *n = log_names[log];
-	RxSpi		spi;
-	char	   *sql;
-
-	sql = psprintf("CREATE TABLE reflex_internal.%s_" INT64_FORMAT " (LIKE reflex_internal.%s);"
-				   "CREATE UNIQUE INDEX %s_" INT64_FORMAT "_seq ON reflex_internal.%s_" INT64_FORMAT " (seq);"
-				   "CREATE INDEX %s_" INT64_FORMAT "_session ON reflex_internal.%s_" INT64_FORMAT
-				   " (session, seq) WHERE session IS NOT NULL;"
-				   "ALTER TABLE reflex_internal.%s ATTACH PARTITION reflex_internal.%s_" INT64_FORMAT
-				   " FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
-				   n, child, n, n, child, n, child, n, child, n, child, n, n, child,
-				   RX_CHILD_START(child), RX_CHILD_START(child + 1));
-	rx_spi_open(&spi);
-	rx_spi_exec(sql, 0, NULL, NULL, NULL, SPI_OK_UTILITY);
-	rx_spi_close(&spi);
-	rx_position_release_late();
-}
-
-/*
- * Makes the child unless it is there.  Who makes one holds a lock on the schema
- * object to the end of his transaction, so that a second one does not fail on
- * the name.
- */
 void
 rx_log_ensure_child(RxLogId log, int64 child)
 {
-	if (OidIsValid(child_oid(log, child)))
-		return;
-	LockDatabaseObject(NamespaceRelationId, rx_internal_namespace(), 0, ShareUpdateExclusiveLock);
-	if (!OidIsValid(child_oid(log, child)))
-		create_child(log, child);
+	const char *name = child_name(log, child);
+	char	   *sql;
+
+	sql = psprintf("CREATE TABLE reflex_internal.%s (LIKE reflex_internal.%s);"
+				   "CREATE UNIQUE INDEX %s_seq ON reflex_internal.%s (seq);"
+				   "CREATE INDEX %s_session ON reflex_internal.%s (session, seq) WHERE session IS NOT NULL;"
+				   "ALTER TABLE reflex_internal.%s ATTACH PARTITION reflex_internal.%s"
+				   " FOR VALUES FROM (" INT64_FORMAT ") TO (" INT64_FORMAT ")",
+				   name, log_names[log], name, name, name, name, log_names[log], name,
+				   RX_CHILD_START(child), RX_CHILD_START(child + 1));
+	if (rx_child_make(name, sql))
+		rx_position_release_late();
 }
 
 /*
@@ -164,12 +151,10 @@ static Relation
 open_child_for_append(RxLogId log, int64 child)
 {
 	Relation	rel = open_child(log, child, RowExclusiveLock);
-	char		name[NAMEDATALEN];
 
 	if (rel == NULL)
 	{
-		snprintf(name, sizeof(name), "%s_" INT64_FORMAT, log_names[log], child);
-		if (!rx_child_made_by_worker(name, RX_CHILD_CURRENT, 0))
+		if (!rx_child_made_by_worker(child_name(log, child), RX_CHILD_CURRENT, 0))
 			rx_log_ensure_child(log, child);
 		rel = open_child(log, child, RowExclusiveLock);
 	}
