@@ -7,7 +7,13 @@ CREATE OR REPLACE FUNCTION clock_advance(bigint) RETURNS void LANGUAGE c AS 'ref
 SELECT published, emitted, acked, failed, expired, dead FROM reflex.stats;
 SELECT reflex.subscribe('v', max_attempts => 2, retry_base_delay => '1 h', retry_max_delay => '2 h');
 SELECT reflex.subscribe('some', types => ARRAY['b.*'], start_at => 'now');
-SELECT count(*) FROM reflex.publish_many('[{"type": "a.1"}, {"type": "a.2"}, {"type": "a.3"}, {"type": "b.1"}, {"type": "b.2"}, {"type": "b.3"}]');
+-- one in each transaction, so that they take one position each
+DO $$ DECLARE t text; BEGIN
+  FOREACH t IN ARRAY ARRAY['a.1', 'a.2', 'a.3', 'b.1', 'b.2', 'b.3'] LOOP
+    PERFORM reflex.publish(t);
+    COMMIT;
+  END LOOP;
+END $$;
 
 -- nothing is read yet
 CREATE VIEW lag AS SELECT subscription, lag_events, lag_seconds > 0 AS lags, oldest_unsettled IS NOT NULL AS unsettled,
