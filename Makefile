@@ -5,7 +5,7 @@
 # The build (all, install, installcheck, clean) is PGXS, and is read only when
 # it is asked for; PGXS has a `check` of its own that says it is not supported.
 HOUSE = help check check-all demo bench lint lint-fix format coverage \
-	dev dev-down db-shell logs migrate
+	dev dev-down db-shell logs docs migrate
 BUILD_GOALS := $(filter-out $(HOUSE),$(or $(MAKECMDGOALS),all))
 
 .DEFAULT_GOAL = all
@@ -52,6 +52,8 @@ db-shell: ## psql in the development server
 logs: ## follow the development server's log
 	@scripts/dev.sh --logs
 
+docs: ## docs/sql-api.md and docs/settings.md from the installed extension
+	@scripts/reference.sh
 migrate: ## ALTER EXTENSION reflex UPDATE in the database that PG* names
 	@scripts/migrate.sh
 

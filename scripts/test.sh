@@ -114,6 +114,7 @@ run_contracts()
 	server_start "$work/server"
 	db "$work/server" -c 'create extension reflex; create extension pgtap'
 	suite replay "$work/tree/scripts/check-replay.sh" "$work/server"
+	suite reference "$work/tree/scripts/reference.sh" --check "$work/server"
 	for file in "$work"/tree/test/pgtap/*.sql; do
 		suite "pgtap/$(basename "$file" .sql)" "$pg_bin/psql" -XAtq -h "$work/server" \
 			-U postgres -v ON_ERROR_STOP=1 -f "$file" postgres
