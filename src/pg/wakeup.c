@@ -21,7 +21,7 @@
 #include "storage/proc.h"
 
 #define MAX_WORKERS 256
-#define MAX_HOOKS 8
+#define MAX_HOOKS 16
 
 typedef struct WakeSlot
 {

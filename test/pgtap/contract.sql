@@ -54,7 +54,11 @@ INSERT INTO unpinned_function VALUES
     ('reflex_internal.make_id(integer,bigint,timestamp with time zone,integer)'),
     ('reflex_internal.id_parts(uuid)'),
     ('reflex_internal.log_position(smallint)'),
-    ('reflex_internal.requeue(integer,bigint)'),
+    ('reflex_internal.requeue(integer,bigint,bigint)'),
+    ('reflex_internal.progress()'),
+    ('reflex_internal.delivery_state(integer,bigint)'),
+    ('reflex_internal.settled_at(integer,bigint)'),
+    ('reflex_internal.stats()'),
     ('reflex_internal.delayed_lock()'),
     ('reflex_internal.subscriptions_changed()'),
     ('reflex_internal.subscription_dropped(integer)');
@@ -85,6 +89,9 @@ INSERT INTO owner_view VALUES
     ('reflex.workers', 'processes of the whole server'),
     ('reflex.dead_letters', 'for reflex_admin and reflex_monitor'),
     ('reflex.events', 'for reflex_admin and reflex_monitor'),
+    ('reflex.subscriptions', 'for reflex_admin and reflex_monitor'),
+    ('reflex.deliveries', 'for reflex_admin and reflex_monitor'),
+    ('reflex.stats', 'for reflex_admin and reflex_monitor'),
     ('reflex.effects', 'shows the reader what is his'),
     ('reflex.runs', 'shows the reader what is his'),
     ('reflex.notifications', 'shows the reader what is his');
