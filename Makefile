@@ -73,6 +73,7 @@ UPGRADES = $(foreach d,$(DELTAS),sql/reflex--$(firstword $(subst --, ,$(notdir $
 
 MODULE_big = reflex
 OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/*.c src/*/*.c)))
+DATA = sql/psql/reflex.psql
 DATA_built = sql/reflex--$(EXTVERSION).sql $(UPGRADES)
 PG_CPPFLAGS := -I$(CURDIR)/src $(shell pkg-config --cflags libcurl libcrypto)
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Wshadow -Wno-unused-parameter -Wno-missing-field-initializers -Wno-declaration-after-statement -Wno-sign-compare -Werror

@@ -25,6 +25,7 @@ SQL_CODE = \
 	sql/event/move.sql \
 	sql/event/dead_letter.sql \
 	sql/event/replay.sql \
+	sql/event/views.sql \
 	sql/effect/secret.sql \
 	sql/effect/emit.sql \
 	sql/effect/kinds.sql \

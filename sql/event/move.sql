@@ -105,7 +105,42 @@ COMMENT ON FUNCTION reflex.skip_to(text, uuid) IS
 'Goes on with an event and what comes after it in the log, as skip_to(subscription, since). Errors: PT404 no such subscription or event.';
 REVOKE ALL ON FUNCTION reflex.skip_to(text, uuid) FROM PUBLIC;
 
+-- An event's id or a time, as text: what a literal in a query is taken for.
+CREATE OR REPLACE FUNCTION reflex_internal.position_of(p_since text) RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF p_since ~ '^[0-9a-fA-F]{8}-([0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}$' THEN
+        RETURN reflex_internal.event_position_of(p_since::uuid);
+    END IF;
+    RETURN reflex_internal.event_seq_at(p_since::timestamptz);
+EXCEPTION
+    WHEN invalid_datetime_format OR datetime_field_overflow THEN
+        RAISE EXCEPTION 'invalid since: "%"', p_since USING ERRCODE = 'PT422',
+            HINT = 'Use a timestamp or the id of an event.';
+END
+$$;
+REVOKE ALL ON FUNCTION reflex_internal.position_of(text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION reflex.rewind(subscription text, since text) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT reflex_internal.restart_at(rewind.subscription, reflex_internal.position_of(rewind.since)) $$;
+COMMENT ON FUNCTION reflex.rewind(text, text) IS
+'The same with a time or the id of an event as text. Errors: PT404 no such subscription or event, PT422 neither.';
+REVOKE ALL ON FUNCTION reflex.rewind(text, text) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION reflex.skip_to(subscription text, since text) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT reflex_internal.restart_at(skip_to.subscription, reflex_internal.position_of(skip_to.since)) $$;
+COMMENT ON FUNCTION reflex.skip_to(text, text) IS
+'The same with a time or the id of an event as text. Errors: PT404 no such subscription or event, PT422 neither.';
+REVOKE ALL ON FUNCTION reflex.skip_to(text, text) FROM PUBLIC;
+
 GRANT EXECUTE ON FUNCTION
+    reflex.rewind(text, text), reflex.skip_to(text, text),
     reflex.pause(text), reflex.resume(text),
     reflex.rewind(text, timestamptz), reflex.rewind(text, uuid),
     reflex.skip_to(text, timestamptz), reflex.skip_to(text, uuid)

@@ -12,7 +12,7 @@ $$;
 REVOKE ALL ON FUNCTION reflex_internal.type_matches(text, text[]) FROM PUBLIC;
 
 CREATE OR REPLACE VIEW reflex.events AS
-    SELECT reflex_internal.event_id(e.seq, e.created_at, e.node) AS event_id,
+    SELECT reflex_internal.make_id(1, e.seq, e.created_at, e.node) AS event_id,
            e.type, e.source, e.session, e.seq, e.payload, e.meta, e.role, e.created_at
     FROM reflex_internal.event e;
 COMMENT ON VIEW reflex.events IS 'The event log: every event that has been published, by position (seq).';

@@ -82,9 +82,13 @@ CREATE TABLE reflex_internal.dead_letter (
     error text,
     errors jsonb NOT NULL,              -- [{attempt, at, error}, ...], oldest first
     dead_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
-    retried_at timestamptz              -- set when it was put back
+    retried_at timestamptz,             -- set when it was put back
+    retried_by name,
+    edited_payload jsonb                -- what is delivered in place of payload
 );
 CREATE INDEX dead_letter_event_id ON reflex_internal.dead_letter (event_id);
+-- For what was put back: it is handed out from here (src/event/dead_letter.c).
+CREATE INDEX dead_letter_seq ON reflex_internal.dead_letter (subscription, seq);
 CREATE INDEX dead_letter_subscription ON reflex_internal.dead_letter (subscription_name, id) WHERE retried_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter_id_seq', '');

@@ -74,10 +74,10 @@ rx_effect_bury(const RxRecord *record, const char *error)
 }
 
 static void
-read_record(int64 seq, RxRecord *record)
+read_record(const RxAttempt *call, RxRecord *record)
 {
-	if (!rx_log_read(RX_LOG_EFFECT, seq, record))
-		elog(ERROR, "effect " INT64_FORMAT " is not in the log", seq);
+	if (!rx_delivered_read(&call->token, record))
+		elog(ERROR, "effect " INT64_FORMAT " is not in the log", call->seq);
 }
 
 static void
@@ -88,7 +88,7 @@ give_back(const Settlement *s)
 
 	if (dead && s->has_kind && s->kind.dead)
 	{
-		read_record(s->call->seq, &record);
+		read_record(s->call, &record);
 		rx_effect_bury(&record, s->verdict.error);
 	}
 	rx_nack(&s->call->token, s->verdict.error, s->verdict.delay_us, dead);
@@ -120,7 +120,7 @@ settle_alone(void *arg)
 
 	if (s->kind.outcome && was_answered(s->call))
 	{
-		read_record(s->call->seq, &record);
+		read_record(s->call, &record);
 		rx_kind_call_outcome(&s->kind, &record, s->call->answer, &s->verdict);
 	}
 	if (s->verdict.kind == RX_VERDICT_OK)

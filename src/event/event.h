@@ -131,6 +131,12 @@ extern bool rx_ack_flush(void);
  */
 extern bool rx_nack(const RxToken *token, const char *error, int64 delay_us, bool permanent);
 
+/*
+ * Reads the entry that a token stands for, as it was handed out: what was put
+ * back from the dead letters may have been edited there.
+ */
+extern bool rx_delivered_read(const RxToken *token, RxRecord *record);
+
 /* Renews a lease; not transactional.  False when it is no longer held. */
 extern bool rx_extend(const RxToken *token, int64 lease_us);
 

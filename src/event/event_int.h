@@ -77,6 +77,16 @@ typedef struct RxCounter
 	TimestampTz last_created;	/* created_at never goes back */
 } RxCounter;
 
+/* What has happened since the shared memory began; for reflex.stats. */
+typedef struct RxCounts
+{
+	uint64		delivered;		/* events handed out */
+	uint64		acked;
+	uint64		failed;			/* attempts that were reported as failed */
+	uint64		expired;		/* attempts whose lease lapsed */
+	uint64		dead;			/* dead letters */
+} RxCounts;
+
 typedef struct RxDb
 {
 	Oid			database;		/* InvalidOid: free.  Written under the table's lock */
@@ -91,6 +101,9 @@ typedef struct RxDb
 	pg_atomic_uint64 delayed_due;	/* earliest due time not looked at; 0: look at all */
 	pg_atomic_uint32 quiet;		/* 1: no rule wants events, publishers wake nobody for them */
 	bool		dedupe_used;	/* keys are in use: the worker makes their children ahead */
+	pg_atomic_uint64 published[RX_N_LOGS];	/* entries, by transactions that committed */
+	RxCounts	retired;		/* of subscriptions that are gone; under the table's lock */
+	TimestampTz since;			/* these two count from here; under the table's lock */
 } RxDb;
 
 typedef enum RxLeaseState
@@ -118,6 +131,7 @@ typedef struct RxLease
 	int16		attempt;		/* deliveries so far, the present one included */
 	uint8		state;			/* RxLeaseState */
 	bool		exact;			/* a clear bit does not mean "settled or never there" */
+	bool		requeued;		/* one event, handed out from its dead letter (dead_letter.c) */
 } RxLease;
 
 typedef struct RxSub
@@ -135,6 +149,7 @@ typedef struct RxSub
 	int			n_holes;
 	uint32		n_out;			/* events that are out */
 	uint32		n_waiting;		/* retries that wait */
+	RxCounts	counts;
 	RxRange		pending[RX_MAX_PENDING];	/* to be read: released by publishers or unread tails */
 	RxRange		holes[RX_MAX_HOLES];	/* passed, may still be held */
 	dlist_head	returned;
@@ -312,7 +327,7 @@ extern void rx_journal_settled(RxSub *sub, const RxRange *ranges, int n);
 extern void rx_journal_expired(RxSub *sub, int64 no, const RxRange *ranges, int n, int attempt,
 							   const char *error);
 extern void rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const char *error);
-extern void rx_journal_requeued(RxSub *sub, int64 seq);
+extern void rx_journal_requeued(RxSub *sub, int64 seq, TimestampTz due);
 extern void rx_journal_rebuild(RxSubInfo *info, RxSub *sub);
 extern void rx_journal_ensure_child(RxDb *db);
 extern uint32 rx_journal_generation(RxDb *db);
@@ -336,7 +351,7 @@ extern void rx_settle_claimed(RxSub *sub, RxLease *lease, const RxRange *window)
 extern void rx_settle_claim_over(void);
 extern void rx_settle_received(RxSub *sub, RxLease *lease);
 extern int	rx_settle_expire(RxSubInfo *info, RxSub *sub);
-extern void rx_settle_requeue(RxSubInfo *info, int64 seq);
+extern void rx_settle_requeue(RxSubInfo *info, int64 seq, int64 delay_us);
 extern bool rx_settle_pending(void);
 
 /* ---- type.c ---- */
@@ -359,6 +374,14 @@ extern bool rx_retain_drop_old(void);
 extern void rx_retain_move_on(void);
 
 /* ---- dead_letter.c ---- */
-extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error);
+extern void rx_dead_letter_add(const RxSubInfo *info, int64 seq, int attempts, const char *error,
+							   bool requeued);
+extern bool rx_dead_letter_read(const RxSubInfo *info, int64 seq, Datum *values, bool *isnull);
+
+/* ---- stats.c ---- */
+extern void rx_stats_published(RxLogId log);
+extern void rx_stats_end(bool committed);
+extern void rx_stats_retire(const RxSub *sub);	/* under the table's lock */
+extern RxSub *rx_stats_sub(RxSubInfo *info);	/* NULL when it is not at hand */
 
 #endif							/* RX_EVENT_EVENT_INT_H */

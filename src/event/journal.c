@@ -7,7 +7,7 @@
  *	s	settled		ranges
  *	f	failed		seq, attempt, due, error: waits for its retry
  *	e	expired		ranges, attempt, error: may be delivered again at once
- *	r	requeued	seq: a dead letter is to be tried anew
+ *	r	requeued	seq, due: a dead letter is to be tried anew
  *	c	checkpoint	ranges: all that was unsettled; seq: the cursor
  *
  * Rows of a subscription bear numbers in the order in which they came about
@@ -154,11 +154,12 @@ rx_journal_settled(RxSub *sub, const RxRange *ranges, int n)
 	rel = open_current(&generation);
 	memset(nulls, true, sizeof(nulls));
 	nulls[COL_GENERATION] = nulls[COL_SUBSCRIPTION] = nulls[COL_NO] = false;
-	nulls[COL_KIND] = nulls[COL_RANGES] = false;
+	nulls[COL_KIND] = nulls[COL_AT] = nulls[COL_RANGES] = false;
 	values[COL_GENERATION] = Int32GetDatum((int32) generation);
 	values[COL_SUBSCRIPTION] = Int32GetDatum(sub->id);
 	values[COL_NO] = Int64GetDatum(take_no(sub));
 	values[COL_KIND] = CharGetDatum('s');
+	values[COL_AT] = TimestampTzGetDatum(GetCurrentStatementStartTimestamp());
 	values[COL_RANGES] = rx_journal_ranges(ranges, n);
 	tuple = heap_form_tuple(RelationGetDescr(rel), values, nulls);
 	heap_insert(rel, tuple, GetCurrentCommandId(true), 0, NULL);
@@ -215,9 +216,9 @@ rx_journal_failed(RxSub *sub, int64 seq, int attempt, TimestampTz due, const cha
 }
 
 void
-rx_journal_requeued(RxSub *sub, int64 seq)
+rx_journal_requeued(RxSub *sub, int64 seq, TimestampTz due)
 {
-	insert_row(sub, take_no(sub), 'r', (Datum) 0, seq, 0, 0, NULL);
+	insert_row(sub, take_no(sub), 'r', (Datum) 0, seq, 0, due, NULL);
 }
 
 /* ---- rebuilding ---- */
@@ -228,6 +229,7 @@ typedef struct Known
 	int64		seq;			/* hash key */
 	int			attempt;
 	TimestampTz due;			/* 0: at once */
+	bool		requeued;		/* delivered from its dead letter, until it is settled */
 } Known;
 
 typedef struct Rebuild
@@ -265,13 +267,17 @@ array_ranges(Datum value, int *n)
 	return (RxRange *) ARR_DATA_PTR(array);
 }
 
-static void
+static Known *
 note(Rebuild *b, int64 seq, int attempt, TimestampTz due)
 {
-	Known	   *known = hash_search(b->known, &seq, HASH_ENTER, NULL);
+	bool		found;
+	Known	   *known = hash_search(b->known, &seq, HASH_ENTER, &found);
 
 	known->attempt = attempt;
 	known->due = due;
+	if (!found)
+		known->requeued = false;
+	return known;
 }
 
 /* Settled: nothing else is known of these any more. */
@@ -330,7 +336,7 @@ apply_row(Rebuild *b, uint64 row)
 			note(b, seq, attempt, no_due ? 0 : due);
 			break;
 		case 'r':
-			note(b, seq, 0, 0);
+			note(b, seq, 0, no_due ? 0 : due)->requeued = true;
 			break;
 		case 'e':
 			for (int i = 0; i < n; i++)
@@ -493,6 +499,7 @@ install_known(Install *in)
 
 		lease->width = 1;
 		lease->attempt = (int16) known->attempt;
+		lease->requeued = known->requeued;
 		RX_BIT_SET(lease->out, 0);
 		if (known->due > now)
 			rx_lease_wait(sub, lease, mono + (known->due - now));

@@ -271,6 +271,7 @@ rx_log_append(RxLogId log, const RxEntry *entry, pg_uuid_t *id)
 	relation_close(rel, NoLock);
 
 	rx_id_make(id, log_id_kinds[log], node, seq, created_at);
+	rx_stats_published(log);
 	return seq;
 }
 

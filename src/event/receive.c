@@ -127,6 +127,19 @@ widen_to_window(Reading *reading)
 		lease->width = (uint16) Min(reading->stop - lease->lo, RX_SPAN);
 }
 
+/* What was put back from the dead letters is handed out from its letter. */
+static bool
+read_letter(Reading *reading)
+{
+	Datum		values[RX_N_COLS];
+	bool		isnull[RX_N_COLS];
+
+	if (!rx_dead_letter_read(reading->r->info, reading->lease->lo, values, isnull))
+		return false;
+	known_row(values, isnull, reading);
+	return true;
+}
+
 static void
 read_claim(Reading *reading)
 {
@@ -141,7 +154,8 @@ read_claim(Reading *reading)
 	{
 		RxRange		span = {lease->lo, lease->lo + lease->width};
 
-		rx_log_scan(reading->r->info->log, span, snapshot, known_row, reading);
+		if (!lease->requeued || !read_letter(reading))
+			rx_log_scan(reading->r->info->log, span, snapshot, known_row, reading);
 		memcpy(lease->out, reading->found, sizeof(reading->found));
 		lease->exact = true;
 	}
@@ -166,6 +180,7 @@ finish_claim(Reading *reading)
 	{
 		rx_lease_out(sub, lease, r->due);
 		rx_settle_received(sub, lease);
+		sub->counts.delivered += rx_lease_count(lease);
 	}
 	else
 		rx_lease_free(lease);

@@ -39,6 +39,8 @@ typedef struct Pin
 	int64		due;			/* of the retry */
 	int			level;
 	uint16		bit;
+	bool		failed;			/* for the counts: an attempt was reported as failed */
+	bool		dead;			/* ... the event becomes a dead letter */
 } Pin;
 
 /* One lease that this transaction was handed. */
@@ -355,6 +357,7 @@ schedule_retry(RxSubInfo *info, Pin *p, int64 seq, int attempt, const char *erro
 	if (delay_us < 0)
 		delay_us = rx_sub_backoff(info, attempt);
 	p->retry = new_retry(sub, seq, attempt);
+	p->retry->requeued = p->lease && p->lease->requeued;
 	p->due = rx_clock_mono() + delay_us;
 	rx_journal_failed(sub, seq, attempt,
 					  GetCurrentTimestamp() + rx_clock_offset() + delay_us, error);
@@ -374,9 +377,11 @@ static void
 fail_one(RxSubInfo *info, Pin *p, int64 seq, int attempt, const char *error,
 		 int64 delay_us, bool permanent)
 {
-	if (permanent || attempt >= rx_sub_max_attempts(info))
+	p->failed = true;
+	p->dead = permanent || attempt >= rx_sub_max_attempts(info);
+	if (p->dead)
 	{
-		rx_dead_letter_add(info, seq, attempt, error);
+		rx_dead_letter_add(info, seq, attempt, error, p->lease && p->lease->requeued);
 		settle_one(p->sub, seq);
 	}
 	else
@@ -432,15 +437,17 @@ rx_fail_into(int32 subscription, int64 seq, int attempt, const char *error)
 	fail_one(info, pin_nothing(rx_sub_attach(info)), seq, attempt, error, -1, false);
 }
 
+/* Puts back what was a dead letter, to be delivered after the delay. */
 void
-rx_settle_requeue(RxSubInfo *info, int64 seq)
+rx_settle_requeue(RxSubInfo *info, int64 seq, int64 delay_us)
 {
 	RxSub	   *sub = rx_sub_attach(info);
 	Pin		   *p = pin_nothing(sub);
 
 	p->retry = new_retry(sub, seq, 0);
-	p->due = 0;
-	rx_journal_requeued(sub, seq);
+	p->retry->requeued = true;
+	p->due = delay_us > 0 ? rx_clock_mono() + delay_us : 0;
+	rx_journal_requeued(sub, seq, delay_us > 0 ? GetCurrentTimestamp() + rx_clock_offset() + delay_us : 0);
 	wake_for(info);
 }
 
@@ -490,11 +497,12 @@ lease_ranges(const RxLease *lease, RxRange *ranges)
 }
 
 static void
-bury_ranges(RxSubInfo *info, RxSub *sub, const RxRange *ranges, int n, int attempt, const char *error)
+bury_ranges(RxSubInfo *info, RxSub *sub, const RxRange *ranges, int n, int attempt, const char *error,
+			bool requeued)
 {
 	for (int i = 0; i < n; i++)
 		for (int64 seq = ranges[i].lo; seq < ranges[i].hi; seq++)
-			rx_dead_letter_add(info, seq, attempt, error);
+			rx_dead_letter_add(info, seq, attempt, error, requeued);
 	rx_journal_settled(sub, ranges, n);
 }
 
@@ -511,6 +519,7 @@ expire_one(RxSubInfo *info, RxSub *sub, const char *error)
 	int			attempt = 0;
 	int64		no = 0;
 	bool		hopeless = false;
+	bool		requeued = false;
 	RxLease    *lease;
 
 	reserve_pins(RX_SPAN);
@@ -521,19 +530,21 @@ expire_one(RxSubInfo *info, RxSub *sub, const char *error)
 		n = lease_ranges(lease, ranges);
 		attempt = lease->attempt;
 		hopeless = attempt >= rx_sub_max_attempts(info);
+		requeued = lease->requeued;
+		sub->counts.expired += rx_lease_count(lease);
 		lease->exact = true;
 		no = sub->next_no++;
 		if (!hopeless)
 			rx_lease_return(sub, lease);
 		for (int bit = 0; hopeless && bit < lease->width; bit++)
 			if (RX_BIT_TEST(lease->out, bit))
-				pin(sub, lease, bit);
+				pin(sub, lease, bit)->dead = true;
 	}
 	LWLockRelease(&sub->lock);
 	if (lease == NULL)
 		return false;
 	if (hopeless)
-		bury_ranges(info, sub, ranges, n, attempt, error);
+		bury_ranges(info, sub, ranges, n, attempt, error, requeued);
 	else
 		rx_journal_expired(sub, no, ranges, n, attempt, error);
 	return true;
@@ -593,6 +604,19 @@ end_orphaned_pin(Pin *p)
 }
 
 static void
+count_pin(const Pin *p)
+{
+	RxCounts   *counts = &p->sub->counts;
+
+	if (p->failed)
+		counts->failed++;
+	if (p->dead)
+		counts->dead++;
+	if (p->lease && !p->failed && !p->dead)
+		counts->acked++;
+}
+
+static void
 end_pin(Pin *p, bool committed)
 {
 	if (p->sub->id != p->sub_id)
@@ -600,6 +624,8 @@ end_pin(Pin *p, bool committed)
 		end_orphaned_pin(p);
 		return;
 	}
+	if (committed)
+		count_pin(p);
 	if (p->lease)
 		rx_lease_unpin(p->sub, p->lease, p->bit);
 	if (p->lease && committed)

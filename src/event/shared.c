@@ -78,6 +78,8 @@ init_shared(char *behind, Size size)
 		pg_atomic_init_u64(&rx_shared->dbs[i].wanted, 0);
 		pg_atomic_init_u32(&rx_shared->dbs[i].quiet, 0);
 		pg_atomic_init_u64(&rx_shared->dbs[i].delayed_due, 0);
+		for (int log = 0; log < RX_N_LOGS; log++)
+			pg_atomic_init_u64(&rx_shared->dbs[i].published[log], 0);
 	}
 	for (int i = 0; i < RX_MAX_SUBS; i++)
 		LWLockInitialize(&rx_shared->subs[i].lock, rx_shmem_tranche());
@@ -137,6 +139,7 @@ forget_subs(int db)
 		if (sub->id == 0 || sub->db != db)
 			continue;
 		LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+		rx_stats_retire(sub);
 		rx_lease_discard(sub, NULL);
 		sub->ready = false;
 		sub->id = 0;
@@ -191,6 +194,10 @@ take_slot(Oid namespace)
 	pg_atomic_write_u64(&unused->wanted, 0);
 	pg_atomic_write_u64(&unused->delayed_due, 0);
 	pg_atomic_write_u32(&unused->generation, 0);
+	for (int log = 0; log < RX_N_LOGS; log++)
+		pg_atomic_write_u64(&unused->published[log], 0);
+	memset(&unused->retired, 0, sizeof(RxCounts));
+	unused->since = GetCurrentTimestamp();
 	pg_atomic_fetch_add_u32(&unused->catalog_version, 1);
 	LWLockRelease(&unused->lock);
 	return unused;
@@ -376,6 +383,7 @@ static void
 end_transaction(bool committed)
 {
 	rx_position_release(committed);
+	rx_stats_end(committed);
 }
 
 static const RxXactHooks shared_hooks = {

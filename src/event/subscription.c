@@ -273,6 +273,7 @@ take_sub(const RxSubInfo *info, int db)
 	unused->ready = false;
 	unused->n_pending = unused->n_claims = unused->n_holes = 0;
 	unused->n_out = unused->n_waiting = 0;
+	memset(&unused->counts, 0, sizeof(RxCounts));
 	dlist_init(&unused->returned);
 	pairingheap_reset(&unused->timers);
 	unused->timers.ph_compare = rx_lease_compare;
@@ -324,6 +325,7 @@ forget(int32 id)
 		if (sub->id != id || sub->db != db)
 			continue;
 		LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+		rx_stats_retire(sub);
 		rx_lease_discard(sub, NULL);
 		sub->ready = false;
 		sub->id = 0;

@@ -45,6 +45,8 @@ advance(15);
 ok($node->poll_query_until('postgres', 'SELECT reflex_internal.log_next(0) >= 1 << 22'), 'the log moves on to its next child');
 sql("SELECT reflex.publish('third')");
 is(sql("SELECT max(seq) >= 1 << 22 FROM reflex.events"), 't', 'and goes on there');
+is(sql("SELECT string_agg(lag_events::text, ' ' ORDER BY subscription) FROM reflex.subscriptions WHERE NOT internal"),
+	'1 3', 'positions that were left out are no lag');
 
 # Past its time, but a subscription has not read it.
 advance(200);
@@ -75,6 +77,8 @@ ok( $node->poll_query_until('postgres', q{SELECT NOT EXISTS (SELECT FROM pg_clas
 	'then it goes');
 is(sql("SELECT string_agg(type, ' ') FROM reflex.events"), 'meanwhile', 'what is young stays');
 is(sql("SELECT type, payload FROM reflex.dlq_list('dead')"), 'first|{}', 'dead letters have their own copy');
+sql("SELECT reflex.dlq_retry(event_id) FROM reflex.dlq_list('dead')");
+is(sql("SELECT type, payload, reflex.ack(token) FROM reflex.receive('dead', 1)"), 'first|{}|t', 'which is delivered when one is put back');
 $idle->quit;
 
 # A restart finds everything where it was.

@@ -24,6 +24,9 @@ $primary->wait_for_catchup($standby, 'replay');
 is( $standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'reflex%'"),
 	'0', 'nobody on the standby');
 is($standby->safe_psql('postgres', 'SELECT count(*) FROM reflex.workers'), '0', 'and the view says so');
+is( $standby->safe_psql('postgres',
+		q{SELECT count(lag_events) || ' ' || count(*) FROM reflex.subscriptions, reflex.stats, (SELECT count(*) FROM reflex.deliveries) d}),
+	'0 2', 'views on what is in the memory of the primary can be read, and know nothing');
 
 # What is there can be looked at, and waits for the promotion.
 $primary->safe_psql('postgres', "SELECT reflex.subscribe('s'); SELECT reflex.publish('before')");
