@@ -59,6 +59,7 @@
 #define RX_MAX_SUBS 512
 #define RX_MAX_HOLD 62			/* ranges a transaction holds exactly */
 #define RX_MAX_PENDING 256		/* ranges a subscription must come back for */
+#define RX_SESSION_BUCKETS 256
 #define RX_MAX_HOLES 256		/* ranges it has passed that publishers hold */
 
 /* A half-open range of positions. */
@@ -112,7 +113,8 @@ typedef enum RxLeaseState
 	RX_LEASE_CLAIMED,			/* a backend is reading its rows; in no list */
 	RX_LEASE_OUT,				/* with a consumer until due; in the heap */
 	RX_LEASE_RETURNED,			/* may be handed out; in the returned list */
-	RX_LEASE_WAITING			/* retry at due; in the heap */
+	RX_LEASE_WAITING,			/* retry at due; in the heap */
+	RX_LEASE_PARKED				/* behind the head of its session (order.c) */
 } RxLeaseState;
 
 /* All under the lock of its subscription, but for those of a free one (pool). */
@@ -132,6 +134,10 @@ typedef struct RxLease
 	uint8		state;			/* RxLeaseState */
 	bool		exact;			/* a clear bit does not mean "settled or never there" */
 	bool		requeued;		/* one event, handed out from its dead letter (dead_letter.c) */
+	bool		is_head;		/* stands for its session; then chain is in a bucket */
+	uint64		session;		/* hash; order.c, like the next two */
+	dlist_node	chain;			/* bucket of heads, or parked behind one */
+	dlist_head	parked;			/* behind this head, by position */
 } RxLease;
 
 typedef struct RxSub
@@ -140,6 +146,7 @@ typedef struct RxSub
 	int32		db;				/* index of the RxDb */
 	RxLogId		log;
 	bool		retry_only;		/* reads nothing by itself */
+	bool		ordered;
 	bool		ready;			/* rebuilt from the tables; under lock, like all below */
 	LWLock		lock;
 	int64		cursor;			/* read up to here */
@@ -154,6 +161,8 @@ typedef struct RxSub
 	RxRange		holes[RX_MAX_HOLES];	/* passed, may still be held */
 	dlist_head	returned;
 	pairingheap timers;
+	int			reader;			/* ordered: process number + 1 of who reads, or 0 */
+	dlist_head	sessions[RX_SESSION_BUCKETS];	/* ordered: the heads of busy sessions */
 } RxSub;
 
 typedef struct RxShared
@@ -259,6 +268,7 @@ typedef struct RxSubInfo
 	bool		retry_only;
 	bool		system;
 	bool		paused;			/* hands out nothing */
+	bool		ordered;
 	bool		any_type;
 	RxPatterns	types;
 	Jsonb	   *filter_json;	/* NULL: all that types let pass */
@@ -312,6 +322,14 @@ extern int	rx_lease_count(const RxLease *lease);
 #define RX_BIT_SET(map, bit) ((map)[RX_BIT_WORD(bit)] |= RX_BIT_MASK(bit))
 #define RX_BIT_CLEAR(map, bit) ((map)[RX_BIT_WORD(bit)] &= ~RX_BIT_MASK(bit))
 
+/* ---- order.c: under RxSub.lock ---- */
+extern uint64 rx_order_hash(text *session);
+extern bool rx_order_pass(RxSub *sub, RxLease *lease, uint64 session);
+extern void rx_order_leave(RxSub *sub, RxLease *lease);
+extern void rx_order_replace(RxSub *sub, RxLease *lease, RxLease *retry);
+extern void rx_order_discard(RxSub *sub);
+extern void rx_order_init(RxSub *sub);
+
 /* ---- ranges.c ---- */
 extern int	rx_ranges_join(RxRange *ranges, int n);
 
@@ -348,7 +366,9 @@ extern int	rx_receive_wait(const char *name, int max, int64 lease_us, int64 wait
 /* ---- settle.c ---- */
 extern void rx_settle_reserve(void);
 extern void rx_settle_claimed(RxSub *sub, RxLease *lease, const RxRange *window);
+extern void rx_settle_claim_parked(void);
 extern void rx_settle_claim_over(void);
+extern void rx_settle_claim_read_to(int64 seq);
 extern void rx_settle_received(RxSub *sub, RxLease *lease);
 extern int	rx_settle_expire(RxSubInfo *info, RxSub *sub);
 extern void rx_settle_requeue(RxSubInfo *info, int64 seq, int64 delay_us);
