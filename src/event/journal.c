@@ -295,6 +295,42 @@ apply_settled(Rebuild *b, const RxRange *ranges, int n)
 	}
 }
 
+static bool
+is_open(const Rebuild *b, int64 seq)
+{
+	int			low = 0;
+	int			high = b->n_open;
+
+	if (seq >= b->start)
+		return true;
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (seq >= b->open[middle].hi)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < b->n_open && seq >= b->open[low].lo;
+}
+
+/*
+ * A row that says that a batch lapsed is carried over as long as anything of
+ * that batch is open; what of it was settled since is not, by the checkpoint.
+ */
+static void
+forget_what_is_not_open(Rebuild *b)
+{
+	HASH_SEQ_STATUS status;
+	Known	   *known;
+
+	hash_seq_init(&status, b->known);
+	while ((known = hash_seq_search(&status)) != NULL)
+		if (!is_open(b, known->seq))
+			hash_search(b->known, &known->seq, HASH_REMOVE, NULL);
+}
+
 /*
  * What was open when the checkpoint was taken.  Settled rows that are here
  * count whether they come before or after: one may have been numbered before
@@ -307,6 +343,7 @@ apply_checkpoint(Rebuild *b, int64 cursor, const RxRange *ranges, int n)
 	b->n_open = n;
 	b->open = palloc(Max(n, 1) * sizeof(RxRange));
 	memcpy(b->open, ranges, n * sizeof(RxRange));
+	forget_what_is_not_open(b);
 }
 
 static void
