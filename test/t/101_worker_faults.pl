@@ -80,8 +80,9 @@ sub is_alive
 my @orphans = map { pid_of($node, "reflex $_ worker", 'postgres') } qw(io sql);
 $node->kill9;
 becomes(2, sub { scalar grep { is_alive($_) } @orphans }, '0', 'workers end with the postmaster');
-$node->start;
-workers_become($node, 'postgres', 'io sql', 3, 'and come back with the next');
+# The next server is refused until all orphans, ours or not, have left shared memory.
+becomes(20, sub { $node->start(fail_ok => 1) || ($node->stop('fast', fail_ok => 1), 0)[1] }, '1', 'the next server starts');
+workers_become($node, 'postgres', 'io sql', 3, 'and they come back with it');
 
 # Settings of the database and of the role that would stop anybody.
 my %hostile = (
