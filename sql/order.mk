@@ -13,7 +13,9 @@ SQL_STATE = \
 	sql/notify/state.sql
 
 SQL_CODE = \
+	sql/json/schema.sql \
 	sql/event/publish.sql \
+	sql/event/types.sql \
 	sql/event/session.sql \
 	sql/event/scope.sql \
 	sql/event/filter.sql \

@@ -392,7 +392,7 @@ BEGIN
         result := to_jsonb(p_text);
     ELSE
         SELECT j.value, j.error INTO result, v_parse_error FROM reflex_internal.try_jsonb(p_text) AS j;
-        errors := CASE WHEN v_parse_error IS NULL THEN reflex_internal.shape_errors(p_schema, result)
+        errors := CASE WHEN v_parse_error IS NULL THEN reflex_internal.answer_errors(p_schema, result)
                        ELSE ARRAY['the answer is not JSON: ' || v_parse_error] END;
     END IF;
 END

@@ -17,7 +17,7 @@ COMMENT ON FUNCTION reflex.publish(text, jsonb, text, text, jsonb, text, timesta
 'meta: a JSON object kept beside the payload; reflex.traceparent joins it. '
 'dedupe_key: a second publish with the same key within reflex.dedupe_window adds nothing and returns the id of the first; it waits for a first that is still running. '
 'deliver_at: keeps the event aside until then; the id is that of the delayed event (cancel_delayed), the event itself gets its own when it is due and carries this one in meta as delayed_id. '
-'Errors: PT422 invalid argument, PT413 payload above reflex.event_max_size, 55000 library not preloaded.';
+'Errors: PT422 invalid argument or payload that does not match the schema of its type (register_event_type), PT413 payload above reflex.event_max_size, 55000 library not preloaded.';
 REVOKE ALL ON FUNCTION reflex.publish(text, jsonb, text, text, jsonb, text, timestamptz) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.publish_many(events jsonb) RETURNS SETOF uuid

@@ -93,6 +93,16 @@ CREATE INDEX dead_letter_subscription ON reflex_internal.dead_letter (subscripti
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter', '');
 SELECT pg_catalog.pg_extension_config_dump('reflex_internal.dead_letter_id_seq', '');
 
+-- What users say of event types; those that reflex brings are in types.sql.
+CREATE TABLE reflex_internal.event_type (
+    type text PRIMARY KEY,
+    schema jsonb,                       -- null: a type that reflex brings, and that was dropped
+    description text,
+    owner name NOT NULL DEFAULT reflex_internal.caller(),
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+SELECT pg_catalog.pg_extension_config_dump('reflex_internal.event_type', '');
+
 -- Keys of publish(dedupe_key => ...) in children by day (src/event/dedupe.c).
 CREATE TABLE reflex_internal.dedupe (
     day integer NOT NULL,               -- since 1970-01-01

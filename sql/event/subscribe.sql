@@ -123,8 +123,12 @@ AS $$
 DECLARE
     v_new integer;
 BEGIN
-    IF subscribe.ordered THEN
-        RAISE EXCEPTION 'argument "ordered" is not yet supported' USING ERRCODE = 'feature_not_supported';
+    IF EXISTS (SELECT FROM reflex_internal.subscription s
+               WHERE s.name = subscribe.subscription AND s.ordered <> subscribe.ordered) THEN
+        RAISE EXCEPTION 'subscription "%" is %ordered', subscribe.subscription,
+                CASE WHEN subscribe.ordered THEN 'not ' ELSE '' END
+            USING ERRCODE = 'PT409', DETAIL = 'This can''t be changed while it exists.',
+            HINT = 'Unsubscribe, and subscribe anew with start_at.';
     END IF;
     PERFORM reflex_internal.check_subscription(subscribe.subscription, subscribe.types,
         subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay);
@@ -138,8 +142,8 @@ BEGIN
         EXIT WHEN FOUND;
         -- Another transaction may be making it just now: then that one's is changed.
         INSERT INTO reflex_internal.subscription
-            (name, types, filter, start_position, start_holes, max_attempts, retry_base_delay, retry_max_delay)
-        SELECT subscribe.subscription, subscribe.types, subscribe.filter, s.start_position, s.start_holes,
+            (name, types, filter, ordered, start_position, start_holes, max_attempts, retry_base_delay, retry_max_delay)
+        SELECT subscribe.subscription, subscribe.types, subscribe.filter, subscribe.ordered, s.start_position, s.start_holes,
                subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay
             FROM reflex_internal.start_of(coalesce(subscribe.start_at, 'now')) s
         ON CONFLICT (name) DO NOTHING
@@ -154,9 +158,11 @@ COMMENT ON FUNCTION reflex.subscribe(text, text[], jsonb, boolean, text, integer
 'Creates a subscription to the event log, or changes the settings of one that exists and keeps its position. '
 'types: event types it wants, exact or with a trailing ".*"; null for all. '
 'filter: which of these it wants, as in test_filter; null for all. '
+'ordered: of each session at most one event is out at a time, in order of position, and while one waits for its retry its session waits; '
+'others go on; can''t be changed later. '
 'start_at: "now" (all that commits from here on), "beginning", or a timestamp. '
 'max_attempts, retry_base_delay, retry_max_delay: null for reflex.event_max_attempts, .event_retry_base_delay, .event_retry_max_delay. '
-'Errors: PT422 invalid argument, PT403 reserved name, 0A000 ordered, and some filters, are not yet supported.';
+'Errors: PT422 invalid argument, PT403 reserved name, PT409 ordered would change, 0A000 some filters are not yet supported.';
 REVOKE ALL ON FUNCTION reflex.subscribe(text, text[], jsonb, boolean, text, integer, interval, interval) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION reflex.unsubscribe(subscription text) RETURNS void

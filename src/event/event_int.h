@@ -45,6 +45,9 @@
 #define RX_CHILD_START(child) ((int64) (child) << RX_CHILD_BITS)
 #define RX_BLOCK 8192
 
+/* Bytes of a type or a session. */
+#define RX_MAX_NAME 255
+
 /* Positions one lease may cover, and the words its bits need. */
 #define RX_SPAN 256
 #define RX_WORDS (RX_SPAN / 64)
@@ -56,6 +59,7 @@
 #define RX_MAX_SUBS 512
 #define RX_MAX_HOLD 62			/* ranges a transaction holds exactly */
 #define RX_MAX_PENDING 256		/* ranges a subscription must come back for */
+#define RX_SESSION_BUCKETS 256
 #define RX_MAX_HOLES 256		/* ranges it has passed that publishers hold */
 
 /* A half-open range of positions. */
@@ -109,7 +113,8 @@ typedef enum RxLeaseState
 	RX_LEASE_CLAIMED,			/* a backend is reading its rows; in no list */
 	RX_LEASE_OUT,				/* with a consumer until due; in the heap */
 	RX_LEASE_RETURNED,			/* may be handed out; in the returned list */
-	RX_LEASE_WAITING			/* retry at due; in the heap */
+	RX_LEASE_WAITING,			/* retry at due; in the heap */
+	RX_LEASE_PARKED				/* behind the head of its session (order.c) */
 } RxLeaseState;
 
 /* All under the lock of its subscription, but for those of a free one (pool). */
@@ -129,6 +134,10 @@ typedef struct RxLease
 	uint8		state;			/* RxLeaseState */
 	bool		exact;			/* a clear bit does not mean "settled or never there" */
 	bool		requeued;		/* one event, handed out from its dead letter (dead_letter.c) */
+	bool		is_head;		/* stands for its session; then chain is in a bucket */
+	uint64		session;		/* hash; order.c, like the next two */
+	dlist_node	chain;			/* bucket of heads, or parked behind one */
+	dlist_head	parked;			/* behind this head, by position */
 } RxLease;
 
 typedef struct RxSub
@@ -137,6 +146,7 @@ typedef struct RxSub
 	int32		db;				/* index of the RxDb */
 	RxLogId		log;
 	bool		retry_only;		/* reads nothing by itself */
+	bool		ordered;
 	bool		ready;			/* rebuilt from the tables; under lock, like all below */
 	LWLock		lock;
 	int64		cursor;			/* read up to here */
@@ -151,6 +161,8 @@ typedef struct RxSub
 	RxRange		holes[RX_MAX_HOLES];	/* passed, may still be held */
 	dlist_head	returned;
 	pairingheap timers;
+	int			reader;			/* ordered: process number + 1 of who reads, or 0 */
+	dlist_head	sessions[RX_SESSION_BUCKETS];	/* ordered: the heads of busy sessions */
 } RxSub;
 
 typedef struct RxShared
@@ -256,6 +268,7 @@ typedef struct RxSubInfo
 	bool		retry_only;
 	bool		system;
 	bool		paused;			/* hands out nothing */
+	bool		ordered;
 	bool		any_type;
 	RxPatterns	types;
 	Jsonb	   *filter_json;	/* NULL: all that types let pass */
@@ -276,6 +289,7 @@ extern int64 rx_sub_backoff(const RxSubInfo *info, int attempt);
 extern void rx_sub_prepare(RxSubInfo *info);
 extern bool rx_sub_wants(const RxSubInfo *info, Datum *values, bool *isnull);
 extern void rx_sub_caches_reset(void);
+extern void rx_sub_catalog_changed(void);
 
 /* ---- wait.c ---- */
 extern void rx_wait_wake(const RxSub *sub);
@@ -307,6 +321,14 @@ extern int	rx_lease_count(const RxLease *lease);
 #define RX_BIT_TEST(map, bit) (((map)[RX_BIT_WORD(bit)] & RX_BIT_MASK(bit)) != 0)
 #define RX_BIT_SET(map, bit) ((map)[RX_BIT_WORD(bit)] |= RX_BIT_MASK(bit))
 #define RX_BIT_CLEAR(map, bit) ((map)[RX_BIT_WORD(bit)] &= ~RX_BIT_MASK(bit))
+
+/* ---- order.c: under RxSub.lock ---- */
+extern uint64 rx_order_hash(text *session);
+extern bool rx_order_pass(RxSub *sub, RxLease *lease, uint64 session);
+extern void rx_order_leave(RxSub *sub, RxLease *lease);
+extern void rx_order_replace(RxSub *sub, RxLease *lease, RxLease *retry);
+extern void rx_order_discard(RxSub *sub);
+extern void rx_order_init(RxSub *sub);
 
 /* ---- ranges.c ---- */
 extern int	rx_ranges_join(RxRange *ranges, int n);
@@ -344,11 +366,17 @@ extern int	rx_receive_wait(const char *name, int max, int64 lease_us, int64 wait
 /* ---- settle.c ---- */
 extern void rx_settle_reserve(void);
 extern void rx_settle_claimed(RxSub *sub, RxLease *lease, const RxRange *window);
+extern void rx_settle_claim_parked(void);
 extern void rx_settle_claim_over(void);
+extern void rx_settle_claim_read_to(int64 seq);
 extern void rx_settle_received(RxSub *sub, RxLease *lease);
 extern int	rx_settle_expire(RxSubInfo *info, RxSub *sub);
 extern void rx_settle_requeue(RxSubInfo *info, int64 seq, int64 delay_us);
 extern bool rx_settle_pending(void);
+
+/* ---- type.c ---- */
+extern void rx_type_check(const RxEntry *entry);
+extern const RxXactHooks rx_type_hooks;
 
 /* ---- dedupe.c, delayed.c ---- */
 typedef void (*RxAppend) (RxLogId log, const RxEntry *entry, void *arg, pg_uuid_t *id);

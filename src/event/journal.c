@@ -36,6 +36,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 enum							/* columns of the journal, from 0 */
 {
@@ -294,6 +295,42 @@ apply_settled(Rebuild *b, const RxRange *ranges, int n)
 	}
 }
 
+static bool
+is_open(const Rebuild *b, int64 seq)
+{
+	int			low = 0;
+	int			high = b->n_open;
+
+	if (seq >= b->start)
+		return true;
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (seq >= b->open[middle].hi)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < b->n_open && seq >= b->open[low].lo;
+}
+
+/*
+ * A row that says that a batch lapsed is carried over as long as anything of
+ * that batch is open; what of it was settled since is not, by the checkpoint.
+ */
+static void
+forget_what_is_not_open(Rebuild *b)
+{
+	HASH_SEQ_STATUS status;
+	Known	   *known;
+
+	hash_seq_init(&status, b->known);
+	while ((known = hash_seq_search(&status)) != NULL)
+		if (!is_open(b, known->seq))
+			hash_search(b->known, &known->seq, HASH_REMOVE, NULL);
+}
+
 /*
  * What was open when the checkpoint was taken.  Settled rows that are here
  * count whether they come before or after: one may have been numbered before
@@ -306,6 +343,7 @@ apply_checkpoint(Rebuild *b, int64 cursor, const RxRange *ranges, int n)
 	b->n_open = n;
 	b->open = palloc(Max(n, 1) * sizeof(RxRange));
 	memcpy(b->open, ranges, n * sizeof(RxRange));
+	forget_what_is_not_open(b);
 }
 
 static void
@@ -404,6 +442,13 @@ typedef struct Install
 	Rebuild    *b;
 	RxView		view;
 	RxLease    *lease;			/* collects short ranges that lie close together */
+	RxRange    *free;			/* ordered: open ranges that nobody holds */
+	int			n_free;
+	int			room_free;
+	int64	   *seqs;			/* ordered: the events in them */
+	int			n_seqs;
+	int			room_seqs;
+	RxSub	   *sheet;			/* ordered: cursor and holes */
 } Install;
 
 static void
@@ -446,6 +491,18 @@ install_short(Install *in, RxRange range)
 	}
 }
 
+static void
+collect_range(Install *in, RxRange range)
+{
+	if (in->n_free == in->room_free)
+	{
+		in->room_free = Max(64, in->room_free * 2);
+		in->free = in->free ? repalloc_huge(in->free, in->room_free * sizeof(RxRange)) :
+			palloc(in->room_free * sizeof(RxRange));
+	}
+	in->free[in->n_free++] = range;
+}
+
 /* A range that no running publisher holds. */
 static void
 install_free(Install *in, RxRange range)
@@ -454,7 +511,9 @@ install_free(Install *in, RxRange range)
 
 	if (range.lo >= range.hi)
 		return;
-	if (range.hi - range.lo < RX_SPAN && sub->n_pending > RX_MAX_PENDING / 2)
+	if (sub->ordered)
+		collect_range(in, range);
+	else if (range.hi - range.lo < RX_SPAN && sub->n_pending > RX_MAX_PENDING / 2)
 		install_short(in, range);
 	else if (sub->n_pending < RX_MAX_PENDING)
 		sub->pending[sub->n_pending++] = range;
@@ -501,7 +560,8 @@ install_known(Install *in)
 		lease->attempt = (int16) known->attempt;
 		lease->requeued = known->requeued;
 		RX_BIT_SET(lease->out, 0);
-		if (known->due > now)
+		/* Its session is not known yet: an ordered one must see it before all others. */
+		if (known->due > now && !sub->ordered)
 			rx_lease_wait(sub, lease, mono + (known->due - now));
 		else
 			rx_lease_return(sub, lease);
@@ -543,17 +603,78 @@ install_rest(Install *in)
 	b->sub->cursor = end;
 }
 
-static void
-install(Rebuild *b, RxView *view)
+/* ---- an ordered subscription ---- */
+
+/*
+ * What is open below the cursor must pass the gates of its sessions in order of
+ * position, however many ranges it lies in.  So the events themselves are looked
+ * up, before the lock is taken, and each gets a lease that is handed out before
+ * anything new is read.
+ */
+static bool
+collect_seq(Datum *values, bool *isnull, void *arg)
 {
-	Install		in = {.b = b,.view = *view};
+	Install    *in = arg;
+
+	if (in->n_seqs == in->room_seqs)
+	{
+		in->room_seqs = Max(256, in->room_seqs * 2);
+		in->seqs = in->seqs ? repalloc_huge(in->seqs, in->room_seqs * sizeof(int64)) :
+			palloc(in->room_seqs * sizeof(int64));
+	}
+	in->seqs[in->n_seqs++] = DatumGetInt64(values[RX_COL_SEQ]);
+	return true;
+}
+
+static void
+look_up_open(Install *in)
+{
+	RxSub	   *real = in->b->sub;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	/* Its ranges, on a sheet of its own. */
+	in->b->sub = palloc0(sizeof(RxSub));
+	in->b->sub->ordered = true;
+	install_rest(in);
+	for (int i = 0; i < in->n_free; i++)
+		rx_log_scan(in->b->info->log, in->free[i], snapshot, collect_seq, in);
+	UnregisterSnapshot(snapshot);
+	in->sheet = in->b->sub;
+	in->b->sub = real;
+}
+
+static void
+install_looked_up(Install *in)
+{
+	RxSub	   *sub = in->b->sub;
+
+	sub->cursor = in->sheet->cursor;
+	sub->n_holes = in->sheet->n_holes;
+	memcpy(sub->holes, in->sheet->holes, sizeof(sub->holes));
+	for (int i = 0; i < in->n_seqs; i++)
+	{
+		RxLease    *lease = open_lease(sub, in->seqs[i]);
+
+		lease->width = 1;
+		RX_BIT_SET(lease->out, 0);
+		rx_lease_return(sub, lease);
+	}
+}
+
+static void
+install(Install *in)
+{
+	Rebuild    *b = in->b;
 	RxSub	   *sub = b->sub;
 
 	rx_lease_discard(sub, NULL);	/* of a rebuild that failed half-way */
 	sub->n_pending = sub->n_claims = sub->n_holes = 0;
-	if (!sub->retry_only)
-		install_rest(&in);
-	install_known(&in);
+	/* What has failed before comes before what follows it in its session. */
+	install_known(in);
+	if (sub->ordered)
+		install_looked_up(in);
+	else if (!sub->retry_only)
+		install_rest(in);
 	sub->next_no = b->last_no + 1;
 	sub->ready = true;
 }
@@ -578,6 +699,7 @@ rx_journal_rebuild(RxSubInfo *info, RxSub *sub)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Rebuild		b = {.info = info,.sub = sub};
+	Install		in = {.b = &b};
 	RxView		view;
 
 	rx_shared_require_read_committed();
@@ -586,9 +708,12 @@ rx_journal_rebuild(RxSubInfo *info, RxSub *sub)
 	rx_position_view(rx_db(), info->log, &view);
 	read_journal(&b);
 	settle_known(&b);
+	in.view = view;
+	if (sub->ordered)
+		look_up_open(&in);
 	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
 	if (!sub->ready)
-		install(&b, &view);
+		install(&in);
 	LWLockRelease(&sub->lock);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

@@ -8,6 +8,7 @@
  *	OUT      -> FREE       every event of it is settled
  *	CLAIMED  -> WAITING    a failed event, until its retry is due
  *	WAITING, RETURNED -> CLAIMED   handed out again
+ *	CLAIMED  -> PARKED -> RETURNED   in an ordered subscription (order.c)
  *
  * Everything here runs under the subscription's lock and can't fail; what may
  * fail (allocation) is done by the callers beforehand.
@@ -50,6 +51,9 @@ rx_lease_unlink(RxSub *sub, RxLease *lease)
 			break;
 		case RX_LEASE_RETURNED:
 			dlist_delete(&lease->link);
+			break;
+		case RX_LEASE_PARKED:
+			dlist_delete(&lease->chain);
 			break;
 		case RX_LEASE_CLAIMED:
 		case RX_LEASE_FREE:
@@ -120,6 +124,7 @@ rx_lease_clear(RxSub *sub, RxLease *lease, int bit)
 		if (lease->out[word])
 			return;
 	rx_lease_unlink(sub, lease);
+	rx_order_leave(sub, lease);
 	rx_lease_free(lease);
 }
 
@@ -133,6 +138,7 @@ rx_lease_discard(RxSub *sub, RxLease *lease)
 		rx_lease_free(lease);
 		return;
 	}
+	rx_order_discard(sub);
 	while (!pairingheap_is_empty(&sub->timers))
 		rx_lease_discard(sub, pairingheap_container(RxLease, timer, pairingheap_first(&sub->timers)));
 	while (!dlist_is_empty(&sub->returned))

@@ -2,11 +2,11 @@
  * publish.c
  *		publish(), publish_many(): the SQL functions that append events.
  *
- * What is checked: the type's form, the payload's size, that meta is an
- * object.  The trace context of the session (reflex.traceparent) joins meta
- * unless meta brings its own.  An event that is due later is kept aside
- * (delayed.c); one with a dedupe key that was used before is not added
- * (dedupe.c).
+ * What is checked: the type's form, the payload's size, its schema if the type
+ * has one (type.c), that meta is an object.  The trace context of the session
+ * (reflex.traceparent) joins meta unless meta brings its own.  An event that is
+ * due later is kept aside (delayed.c); one with a dedupe key that was used
+ * before is not added (dedupe.c).
  */
 #include "reflex.h"
 
@@ -20,17 +20,15 @@
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
-#define MAX_NAME 255
-
 static void
 check_name(const char *what, const char *value)
 {
 	size_t		len = strlen(value);
 
-	if (len == 0 || len > MAX_NAME)
+	if (len == 0 || len > RX_MAX_NAME)
 		ereport(ERROR,
 				errcode(ERRCODE_RX_INVALID),
-				errmsg("%s must have 1 to %d bytes", what, MAX_NAME),
+				errmsg("%s must have 1 to %d bytes", what, RX_MAX_NAME),
 				errdetail("It has %zu.", len));
 }
 
@@ -108,6 +106,7 @@ static void
 publish_one(Publishing *p, pg_uuid_t *id)
 {
 	check_entry(&p->entry);
+	rx_type_check(&p->entry);
 	p->entry.meta = rx_meta_with_trace(p->entry.meta);
 	if (p->dedupe_key == NULL)
 		append(RX_LOG_EVENT, &p->entry, p, id);

@@ -12,6 +12,9 @@
  * (gaps, filters) the next is wider, and the part of a wide one that was not
  * read is given back.
  *
+ * In an ordered subscription every event gets a lease of its own and passes the
+ * gate of its session (order.c); one process reads at a time.
+ *
  * Until the transaction ends, settle.c knows what was claimed and handed out
  * and gives it back if the transaction aborts, wherever in here that happens.
  */
@@ -20,6 +23,7 @@
 #include "access/xact.h"
 #include "event/event_int.h"
 #include "miscadmin.h"
+#include "pg/compat.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -36,6 +40,8 @@ typedef struct Receiver
 	int64		due;			/* of the leases */
 	int			max;
 	int			n;				/* handed out so far */
+	int			n_parked;		/* set aside so far, for their sessions are busy */
+	bool		full;			/* no room to set aside more */
 	RxView		view;
 } Receiver;
 
@@ -47,23 +53,132 @@ typedef struct Reading
 	RxRange		window;			/* fresh: what was claimed */
 	int64		stop;			/* fresh: the first position that was not read */
 	bool		fresh;
+	bool		parked;			/* given back one: was parked at the gate */
 	uint64		found[RX_WORDS];	/* given back ones: rows that exist */
 } Reading;
 
 static void
-emit_row(Reading *reading, Datum *values, bool *isnull)
+emit_lease(Receiver *r, const RxLease *lease, Datum *values, bool *isnull)
 {
-	Receiver   *r = reading->r;
 	RxToken		token = {
 		.epoch = rx_shared->epoch,
 		.subscription = r->info->id,
 		.seq = DatumGetInt64(values[RX_COL_SEQ]),
-		.lease = rx_token_lease(reading->lease),
+		.lease = rx_token_lease(lease),
 	};
 
 	r->n++;
-	r->emit(r->info, values, isnull, reading->lease->attempt, &token, r->arg);
+	r->emit(r->info, values, isnull, lease->attempt, &token, r->arg);
 }
+
+static void
+emit_row(Reading *reading, Datum *values, bool *isnull)
+{
+	emit_lease(reading->r, reading->lease, values, isnull);
+}
+
+/* ---- ordered subscriptions ---- */
+
+/* So many are set aside in one call, and so much of the pool is left to others. */
+#define MAX_PARKED 10000
+#define POOL_RESERVE (rx_shared->n_leases / 4)
+
+static uint64
+session_of(Datum *values, bool *isnull)
+{
+	return rx_order_hash(isnull[RX_COL_SESSION] ? NULL : DatumGetTextPP(values[RX_COL_SESSION]));
+}
+
+/* A lease for one event of a fresh window; NULL when there is no room. */
+static RxLease *
+lease_for(Receiver *r, int64 seq)
+{
+	RxLease    *lease = NULL;
+
+	if (r->n < r->max && r->n_parked < MAX_PARKED && rx_shared->n_free > POOL_RESERVE)
+		lease = rx_lease_alloc();
+	if (lease == NULL)
+		return NULL;
+	lease->sub = (int32) (r->sub - rx_shared->subs);
+	lease->lo = seq;
+	lease->width = 1;
+	lease->exact = true;
+	RX_BIT_SET(lease->out, 0);
+	return lease;
+}
+
+/* At the gate: handed out, or parked.  From here on the lease stands for itself. */
+static bool
+hand_out_or_park(Receiver *r, RxLease *lease, uint64 session)
+{
+	bool		passed;
+
+	rx_settle_reserve();
+	LWLockAcquire(&r->sub->lock, LW_EXCLUSIVE);
+	passed = rx_order_pass(r->sub, lease, session);
+	if (passed)
+	{
+		lease->counter = pg_atomic_add_fetch_u64(&rx_shared->lease_counter, 1);
+		lease->attempt++;
+		rx_lease_out(r->sub, lease, r->due);
+		rx_settle_received(r->sub, lease);
+		r->sub->counts.delivered++;
+	}
+	LWLockRelease(&r->sub->lock);
+	return passed;
+}
+
+/* A row of a fresh window. */
+static bool
+ordered_row(Datum *values, bool *isnull, void *arg)
+{
+	Reading    *reading = arg;
+	Receiver   *r = reading->r;
+	int64		seq = DatumGetInt64(values[RX_COL_SEQ]);
+	RxLease    *lease;
+
+	if (!rx_sub_wants(r->info, values, isnull))
+		return true;
+	lease = lease_for(r, seq);
+	if (lease == NULL)
+	{
+		r->full = true;
+		reading->stop = seq;
+		return false;
+	}
+	if (hand_out_or_park(r, lease, session_of(values, isnull)))
+	{
+		rx_settle_claim_read_to(seq + 1);
+		emit_lease(r, lease, values, isnull);
+	}
+	else
+	{
+		rx_settle_claim_read_to(seq + 1);
+		r->n_parked++;
+	}
+	return true;
+}
+
+/* One that was put back, or was open before a restart, has yet to pass the gate. */
+static bool
+known_passes(Reading *reading, Datum *values, bool *isnull)
+{
+	RxSub	   *sub = reading->r->sub;
+	RxLease    *lease = reading->lease;
+
+	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+	if (!lease->is_head && !rx_order_pass(sub, lease, session_of(values, isnull)))
+	{
+		lease->attempt--;
+		lease->counter = 0;
+		reading->parked = true;
+		rx_settle_claim_parked();
+	}
+	LWLockRelease(&sub->lock);
+	return !reading->parked;
+}
+
+/* ---- all others ---- */
 
 /* Within a fresh window: the lease begins with the first event that is wanted. */
 static bool
@@ -97,6 +212,8 @@ known_row(Datum *values, bool *isnull, void *arg)
 
 	if (!RX_BIT_TEST(reading->lease->out, bit) ||
 		!(reading->r->info->retry_only || rx_sub_wants(reading->r->info, values, isnull)))
+		return true;
+	if (reading->r->sub->ordered && !known_passes(reading, values, isnull))
 		return true;
 	RX_BIT_SET(reading->found, bit);
 	emit_row(reading, values, isnull);
@@ -149,15 +266,19 @@ read_claim(Reading *reading)
 	lease->counter = pg_atomic_add_fetch_u64(&rx_shared->lease_counter, 1);
 	lease->attempt++;
 	if (reading->fresh)
-		rx_log_scan(reading->r->info->log, reading->window, snapshot, fresh_row, reading);
+		rx_log_scan(reading->r->info->log, reading->window, snapshot,
+					reading->r->sub->ordered ? ordered_row : fresh_row, reading);
 	else
 	{
 		RxRange		span = {lease->lo, lease->lo + lease->width};
 
 		if (!lease->requeued || !read_letter(reading))
 			rx_log_scan(reading->r->info->log, span, snapshot, known_row, reading);
-		memcpy(lease->out, reading->found, sizeof(reading->found));
-		lease->exact = true;
+		if (!reading->parked)
+		{
+			memcpy(lease->out, reading->found, sizeof(reading->found));
+			lease->exact = true;
+		}
 	}
 	UnregisterSnapshot(snapshot);
 }
@@ -174,17 +295,37 @@ finish_claim(Reading *reading)
 		widen_to_window(reading);
 	rx_settle_claim_over();
 	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+	if (sub->reader == RxMyProcNumber + 1)
+		sub->reader = 0;
 	if (reading->fresh && sub->id == r->info->id)
 		rx_lease_claim_done(sub, (RxRange) {reading->stop, reading->window.hi});
-	if (rx_lease_count(lease) > 0 && sub->id == r->info->id)
+	if (reading->parked)
+		;						/* it is its head's now */
+	else if (rx_lease_count(lease) > 0 && sub->id == r->info->id)
 	{
 		rx_lease_out(sub, lease, r->due);
 		rx_settle_received(sub, lease);
 		sub->counts.delivered += rx_lease_count(lease);
 	}
 	else
+	{
+		rx_order_leave(sub, lease);
 		rx_lease_free(lease);
+	}
 	LWLockRelease(&sub->lock);
+}
+
+/* Waits for its turn to read an ordered subscription; under the lock, and back under it. */
+static void
+await_reader(RxSub *sub)
+{
+	while (sub->ordered && sub->reader != 0)
+	{
+		LWLockRelease(&sub->lock);
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(20);
+		LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
+	}
 }
 
 /* Under the subscription's lock: the next thing to hand out, or NULL. */
@@ -205,6 +346,8 @@ claim(Receiver *r, int64 want, Reading *reading)
 	}
 	if (lease)
 		lease->sub = (int32) (r->sub - rx_shared->subs);
+	if (lease && r->sub->ordered)
+		r->sub->reader = RxMyProcNumber + 1;
 	return lease;
 }
 
@@ -213,7 +356,7 @@ receive_all(Receiver *r)
 {
 	int64		want = Min(r->max, RX_SPAN);
 
-	while (r->n < r->max)
+	while (r->n < r->max && !r->full)
 	{
 		Reading		reading = {.r = r};
 		int			before = r->n;
@@ -221,6 +364,7 @@ receive_all(Receiver *r)
 		CHECK_FOR_INTERRUPTS();
 		rx_settle_reserve();
 		LWLockAcquire(&r->sub->lock, LW_EXCLUSIVE);
+		await_reader(r->sub);
 		rx_lease_settle_holes(r->sub, &r->view);
 		reading.lease = claim(r, want, &reading);
 		if (reading.lease)
@@ -363,7 +507,7 @@ rx_subscription_due(int32 subscription)
 	next = db->counter[sub->log].next;
 	LWLockRelease(&db->lock);
 	LWLockAcquire(&sub->lock, LW_SHARED);
-	if (rx_shared->n_free == 0)
+	if (rx_shared->n_free <= (sub->ordered ? POOL_RESERVE : 0))
 		due = rx_clock_mono() + 10000;	/* nothing can be handed out just now */
 	else if (!dlist_is_empty(&sub->returned) || sub->n_pending > 0 ||
 		(!sub->retry_only && sub->n_holes < RX_MAX_HOLES && sub->cursor < next))

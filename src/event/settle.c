@@ -26,6 +26,7 @@
 #include "access/xact.h"
 #include "event/event_int.h"
 #include "miscadmin.h"
+#include "pg/compat.h"
 #include "pg/wakeup.h"
 #include "utils/memutils.h"
 
@@ -109,6 +110,20 @@ rx_settle_claimed(RxSub *sub, RxLease *lease, const RxRange *window)
 		current.window = *window;
 	current.attempt = lease->attempt;
 	current.level = GetCurrentTransactionNestLevel();
+}
+
+/* What of the window lies before this position needs no reading any more. */
+void
+rx_settle_claim_read_to(int64 seq)
+{
+	current.window.lo = seq;
+}
+
+/* The lease was parked; what is left of the claim is our turn to read. */
+void
+rx_settle_claim_parked(void)
+{
+	current.lease = NULL;
 }
 
 void
@@ -628,6 +643,8 @@ end_pin(Pin *p, bool committed)
 		count_pin(p);
 	if (p->lease)
 		rx_lease_unpin(p->sub, p->lease, p->bit);
+	if (p->lease && p->retry && committed)
+		rx_order_replace(p->sub, p->lease, p->retry);
 	if (p->lease && committed)
 		rx_lease_clear(p->sub, p->lease, p->bit);
 	if (p->retry && committed)
@@ -691,7 +708,11 @@ abandon_claim(void)
 
 	current.sub = NULL;
 	LWLockAcquire(&sub->lock, LW_EXCLUSIVE);
-	if (sub->id != current.sub_id)
+	if (sub->reader == RxMyProcNumber + 1)
+		sub->reader = 0;
+	if (current.lease == NULL)
+		;
+	else if (sub->id != current.sub_id)
 		rx_lease_free(current.lease);
 	else if (current.fresh)
 	{

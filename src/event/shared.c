@@ -404,5 +404,6 @@ rx_event_init(void)
 	rx_xact_hooks_register(&shared_hooks);
 	rx_xact_hooks_register(&rx_settle_hooks);
 	rx_xact_hooks_register(&rx_subscription_hooks);
+	rx_xact_hooks_register(&rx_type_hooks);
 	rx_xact_hooks_register(&rx_delayed_hooks);
 }

@@ -218,6 +218,7 @@ lease_status(const SeenLease *lease)
 			return "processing";
 		case RX_LEASE_WAITING:
 			return "retrying";
+		case RX_LEASE_PARKED:
 		case RX_LEASE_RETURNED:
 			return lease->attempt > 0 ? "retrying" : "pending";
 		case RX_LEASE_FREE:

@@ -164,7 +164,7 @@ copy_progress(RxSub *sub, int64 next, Progress *p)
 static void
 add_lease(Progress *p, const RxLease *lease)
 {
-	if (lease->state == RX_LEASE_RETURNED)
+	if (lease->state == RX_LEASE_RETURNED || lease->state == RX_LEASE_PARKED)
 		p->n_returned += rx_lease_count(lease);
 	for (int bit = 0; bit < lease->width && bit < RX_SPAN; bit++)
 		if (RX_BIT_TEST(lease->out, bit))

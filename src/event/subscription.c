@@ -101,6 +101,7 @@ read_info(uint64 row)
 	value = rx_spi_get(row, 9, &isnull);
 	info->retry_max_us = interval_us(value, isnull);
 	info->paused = DatumGetBool(rx_spi_get(row, 10, NULL));
+	info->ordered = DatumGetBool(rx_spi_get(row, 12, NULL));
 	value = rx_spi_get(row, 11, &isnull);
 	info->filter_json = isnull ? NULL : DatumGetJsonbPCopy(value);
 	return info;
@@ -122,7 +123,7 @@ load_infos(RxDb *db)
 
 	rx_spi_open(&spi);
 	n = rx_spi_exec("SELECT id, name, log, retry_only, system, types, max_attempts,"
-					" retry_base_delay, retry_max_delay, paused, filter"
+					" retry_base_delay, retry_max_delay, paused, filter, ordered"
 					" FROM reflex_internal.subscription ORDER BY id",
 					0, NULL, NULL, NULL, SPI_OK_SELECT);
 	for (uint64 row = 0; row < n; row++)
@@ -282,6 +283,8 @@ take_sub(const RxSubInfo *info, int db)
 	unused->db = db;
 	unused->log = info->log;
 	unused->retry_only = info->retry_only;
+	unused->ordered = info->ordered;
+	rx_order_init(unused);
 	unused->ready = false;
 	unused->n_pending = unused->n_claims = unused->n_holes = 0;
 	unused->n_out = unused->n_waiting = 0;
@@ -406,14 +409,21 @@ rx_event_interest(bool wanted)
 }
 
 /*
- * subscriptions_changed() - called by the SQL that writes the catalog (of subscriptions or rules): this
- * transaction reads it again now, all others when this one has committed.
+ * What processes keep of the catalog has changed: this transaction reads it
+ * again now, all others when this one has committed.
  */
-REFLEX_FUNCTION(reflex_subscriptions_changed)
+void
+rx_sub_catalog_changed(void)
 {
 	infos_db = rx_db();
 	changed_here = true;
 	infos_version = 0;
+}
+
+/* subscriptions_changed() - called by the SQL that writes them (or rules) */
+REFLEX_FUNCTION(reflex_subscriptions_changed)
+{
+	rx_sub_catalog_changed();
 	rx_wakeup_workers_at_commit(RX_WORKER_SQL);
 	PG_RETURN_VOID();
 }

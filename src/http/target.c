@@ -2,7 +2,7 @@
  * target.c
  *		What a URL points at.
  *
- * libcurl's parser reads the URL, once: the policy is asked about the host it
+ * libcurl's parser reads the URL: the policy is asked about the host it
  * found and libcurl connects from the same parsed handle, so there are no two
  * readings of one text to play against each other.  It also turns the odd
  * spellings of IPv4 (decimal, hex, octal, short) into the usual one.  Names in
@@ -97,6 +97,22 @@ read_host(RxTarget *target)
 	return wrong;
 }
 
+/*
+ * A host may hide behind percent signs, which are taken off after the odd
+ * spellings of addresses have been looked for: %30460 is 0460, and that is
+ * 0.0.1.48.  Read again, it says what it is.
+ */
+static bool
+reread(CURLU *url)
+{
+	char	   *plain = NULL;
+	bool		same = curl_url_get(url, CURLUPART_URL, &plain, 0) == CURLUE_OK &&
+		curl_url_set(url, CURLUPART_URL, plain, 0) == CURLUE_OK;
+
+	curl_free(plain);
+	return same;
+}
+
 const char *
 rx_http_target_parse(const char *url, RxTarget *target)
 {
@@ -107,7 +123,7 @@ rx_http_target_parse(const char *url, RxTarget *target)
 	if (!target->url)
 		return "out of memory";
 	/* The parser's own message might quote the URL; none is passed on. */
-	if (!url || curl_url_set(target->url, CURLUPART_URL, url, 0) != CURLUE_OK)
+	if (!url || curl_url_set(target->url, CURLUPART_URL, url, 0) != CURLUE_OK || !reread(target->url))
 		wrong = "the URL is malformed or neither http nor https";
 	else if (!(wrong = read_scheme(target)) && !(wrong = read_port(target)))
 		wrong = read_host(target);

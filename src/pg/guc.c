@@ -33,8 +33,18 @@ int			rx_guc_node_id;
 int			rx_guc_poll_interval;
 char	   *rx_guc_secret_key_file;
 int			rx_guc_shared_memory;
+bool		rx_guc_strict_event_types;
 char	   *rx_guc_traceparent;
 int			rx_guc_workers_per_database;
+
+typedef struct BoolSetting
+{
+	const char *name;
+	const char *brief;
+	bool	   *variable;
+	bool		boot;
+	GucContext	context;
+} BoolSetting;
 
 typedef struct IntSetting
 {
@@ -91,6 +101,11 @@ check_name_list(char **value, void **extra, GucSource source)
 	return ok;
 }
 
+static const BoolSetting bool_settings[] = {
+	{"reflex.strict_event_types", "Refuse events of types that are not registered.",
+	&rx_guc_strict_event_types, false, PGC_SUSET},
+};
+
 static const IntSetting int_settings[] = {
 	{"reflex.dedupe_window", "How long a dedupe key stands for the event that it was first used with.",
 	&rx_guc_dedupe_window, 24 * 3600, 1, 366 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S},
@@ -145,6 +160,13 @@ static const StringSetting string_settings[] = {
 void
 rx_guc_define(void)
 {
+	for (int i = 0; i < (int) lengthof(bool_settings); i++)
+	{
+		const BoolSetting *s = &bool_settings[i];
+
+		DefineCustomBoolVariable(s->name, s->brief, NULL, s->variable, s->boot,
+								 s->context, 0, NULL, NULL, NULL);
+	}
 	for (int i = 0; i < (int) lengthof(int_settings); i++)
 	{
 		const IntSetting *s = &int_settings[i];

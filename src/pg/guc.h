@@ -30,6 +30,7 @@ extern int	rx_guc_node_id;
 extern int	rx_guc_poll_interval;		/* ms */
 extern char *rx_guc_secret_key_file;	/* path, or empty for one in the data directory */
 extern int	rx_guc_shared_memory;		/* kB */
+extern bool rx_guc_strict_event_types;
 extern char *rx_guc_traceparent;
 extern int	rx_guc_workers_per_database;
 

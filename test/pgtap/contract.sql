@@ -39,6 +39,9 @@ CREATE TEMP TABLE unpinned_function (name text);
 INSERT INTO unpinned_function VALUES
     ('reflex.publish(text,jsonb,text,text,jsonb,text,timestamp with time zone)'),
     ('reflex.publish_many(jsonb)'),
+    ('reflex.json_schema_check(jsonb)'),
+    ('reflex.json_schema_is_valid(jsonb,jsonb)'),
+    ('reflex.json_schema_errors(jsonb,jsonb)'),
     ('reflex.receive(text,integer,interval,interval)'),
     ('reflex.ack(text)'),
     ('reflex.ack(text[])'),
@@ -59,6 +62,7 @@ INSERT INTO unpinned_function VALUES
     ('reflex_internal.delivery_state(integer,bigint)'),
     ('reflex_internal.settled_at(integer,bigint)'),
     ('reflex_internal.stats()'),
+    ('reflex_internal.event_types_changed()'),
     ('reflex_internal.delayed_lock()'),
     ('reflex_internal.subscriptions_changed()'),
     ('reflex_internal.subscription_dropped(integer)');
@@ -81,6 +85,7 @@ INSERT INTO owner_view VALUES
     ('reflex.agents', 'definitions, for reflex_admin and reflex_monitor'),
     ('reflex.channels', 'definitions'),
     ('reflex.contacts', 'definitions'),
+    ('reflex.event_types', 'definitions'),
     ('reflex.providers', 'definitions'),
     ('reflex.rules', 'definitions'),
     ('reflex.twilio_accounts', 'definitions'),

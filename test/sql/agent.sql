@@ -36,7 +36,7 @@ SELECT reflex.create_agent('x', 'local:m', timeout => '0');
 SELECT reflex.create_agent('x', 'local:m', max_retries => -1);
 SELECT reflex.create_agent('x', 'local:m', output_schema => '[]');
 SELECT reflex.create_agent('x', 'local:m', output_schema => '{"type": "array"}');
-SELECT reflex.create_agent('x', 'local:m', output_schema => '{"type": "object", "properties": {"a": {"pattern": "x"}}}');
+SELECT reflex.create_agent('x', 'local:m', output_schema => '{"type": "object", "properties": {"a": {"patern": "x"}}}');
 SELECT reflex.create_agent('x', 'local:m', output_schema => '{"type": "object", "properties": {"a": {"type": "text"}}}');
 SELECT reflex.create_agent('x', 'local:m', output_schema => '{"type": "object", "properties": {"a": {"minLength": -1}}}');
 SELECT reflex.alter_agent('triage', temperature => 0.5, max_retries => 0);
@@ -47,12 +47,12 @@ SELECT reflex.drop_provider('local');
 RESET ROLE;
 
 -- What an answer is held against.
-SELECT e.instance, reflex_internal.shape_errors(a.output_schema, e.instance)
+SELECT e.instance, reflex_internal.answer_errors(a.output_schema, e.instance)
 FROM reflex_internal.agent a,
      jsonb_array_elements('[{"a": "x"}, {"a": "x", "b": [1, 2.0], "c": null}, {"a": "z"}, {"b": []}, {"a": "x", "b": [0, 1.5, "1"]},
                             [], "a", 7, null, {"a": null}]') e(instance)
 WHERE a.name = 'triage';
-SELECT s.schema, s.instance, reflex_internal.shape_errors(s.schema, s.instance) FROM (VALUES
+SELECT s.schema, s.instance, reflex_internal.answer_errors(s.schema, s.instance) FROM (VALUES
     ('{"type": ["string", "null"], "minLength": 2, "maxLength": 3}'::jsonb, 'null'::jsonb),
     ('{"type": ["string", "null"], "minLength": 2, "maxLength": 3}', '"a"'),
     ('{"type": ["string", "null"], "minLength": 2, "maxLength": 3}', '"abcd"'),
@@ -61,6 +61,16 @@ SELECT s.schema, s.instance, reflex_internal.shape_errors(s.schema, s.instance) 
     ('{"additionalProperties": {"type": "number", "maximum": 5}}', '{"x": 6, "y": "z"}'),
     ('{"minItems": 2, "maxItems": 3}', '[1]'),
     ('{"minItems": 2, "maxItems": 3}', '[1, 2, 3, 4]')) s(schema, instance);
+-- What a provider may be asked to enforce.
+SELECT s.schema, reflex_internal.schema_is_strict(s.schema) FROM (VALUES
+    ('{"type": "object", "properties": {"a": {"type": "string", "pattern": "^x"}}, "required": ["a"], "additionalProperties": false}'::jsonb),
+    ('{"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": false}'),
+    ('{"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}'),
+    ('{"type": "object", "properties": {"a": true}, "required": ["a"], "additionalProperties": false}'),
+    ('{"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "required": ["a"], "additionalProperties": false, "$defs": {"a": {"anyOf": [{"type": "null"}, {"enum": [1]}]}}}'),
+    ('{"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "required": ["a"], "additionalProperties": false, "$defs": {"a": {"oneOf": [{"type": "null"}]}}}'),
+    ('{"type": "array", "items": {"anyOf": [{"type": "object"}]}}'),
+    ('{"type": "array", "items": {"type": "string", "not": {"const": "a"}}}')) s(schema);
 
 -- Runs, in a transaction that is rolled back: nothing is sent.
 \set ON_ERROR_ROLLBACK on

@@ -34,7 +34,7 @@ SELECT reflex.subscribe('b', types => ARRAY['x', NULL]);
 SELECT reflex.subscribe('b', max_attempts => 0);
 SELECT reflex.subscribe('b', retry_base_delay => '-1 s');
 SELECT reflex.subscribe('b', start_at => 'yesteryear');
-SELECT reflex.subscribe('b', ordered => true);
+SELECT reflex.subscribe('all', ordered => true);
 SELECT reflex.subscribe('b', filter => '{"types": []}');
 SELECT reflex.unsubscribe('nobody');
 SELECT * FROM reflex.receive('nobody');

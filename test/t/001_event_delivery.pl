@@ -178,6 +178,26 @@ publish('wakes the worker');
 ok($node->poll_query_until('postgres', q{SELECT count(*) = 1 FROM reflex.events WHERE type = 'postponed'}), 'a delayed event survives, too');
 is(receive('s'), 'wakes the worker 1,postponed 1', 'and comes once');
 
+# Of a batch that lapsed one event is settled, and then the journal is compacted:
+# that one stays settled.
+sql(q{CREATE FUNCTION compact_at(int) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_compact_at'});
+sql("SELECT reflex.subscribe('lapses', max_attempts => 9)");
+publish($_) foreach qw(half other_half);
+is(receive('lapses', ack => 0, lease => '1 s'), 'half 1,other_half 1', 'a batch is out');
+sql('SELECT clock_advance(2000000)');
+is(sql("SELECT string_agg(type, ',') FROM reflex.receive('lapses', 2, '1 h')"), 'half,other_half', 'and lapses');
+sql('SELECT clock_advance(3700000000)');
+is(sql("SELECT reflex.ack(token) FROM reflex.receive('lapses', 1, '1 h')"), 't', 'one of it is settled');
+is(receive('s'), 'half 1,other_half 1', '(elsewhere both are)');
+my $generation = q{SELECT substr(relname, 10) FROM pg_class WHERE relkind = 'r' AND relname ~ '^delivery_[0-9]+$' ORDER BY 1};
+my $before = sql($generation);
+sql('SELECT compact_at(1); SELECT clock_advance(11000000)');
+ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pg_class WHERE relname = 'delivery_$before')"),
+	'the journal is compacted');
+$node->stop('immediate');
+$node->start;
+is(receive('lapses'), 'other_half 3', 'after a crash the other one comes again');
+
 # A backend is killed -9: all others restart, shared memory is made anew.
 publish('before_kill');
 $pid = sql('SELECT pid FROM pg_stat_activity WHERE application_name = $$reflex sql worker$$');

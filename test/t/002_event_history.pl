@@ -1,9 +1,10 @@
 # A history under fire: publishers that commit, roll back and idle, consumers
 # that ack, nack and let leases lapse, and a server that is killed in between.
-# Afterwards the books must balance, for each of two subscriptions:
+# Afterwards the books must balance, for each of three subscriptions:
 #
 #	every event whose publisher committed was processed exactly once or is a
 #	dead letter, exactly one of the two; none that rolled back was ever seen.
+#	The ordered one has processed the events of each session in order.
 #
 # Both sides keep their own books in tables of the same transaction: `ledger`
 # by the publisher, `done` by the consumer, who acks in the transaction that
@@ -31,8 +32,9 @@ $node->safe_psql('postgres', q{
 	CREATE FUNCTION compact_at(int) RETURNS void LANGUAGE c AS 'reflex', 'reflex_test_compact_at';
 	SELECT reflex.subscribe('one');
 	SELECT reflex.subscribe('two', max_attempts => 2);
+	SELECT reflex.subscribe('three', max_attempts => 2, ordered => true);
 	CREATE TABLE ledger (id uuid PRIMARY KEY);
-	CREATE TABLE done (subscription text, event_id uuid);
+	CREATE TABLE done (no bigserial, subscription text, event_id uuid, session text, seq bigint);
 	CREATE FUNCTION consume(s text, n int, chance float) RETURNS int LANGUAGE plpgsql AS $$
 	DECLARE
 		r record;
@@ -44,7 +46,7 @@ $node->safe_psql('postgres', q{
 			ELSIF random() < chance THEN
 				CONTINUE;	-- let the lease lapse
 			ELSE
-				INSERT INTO done VALUES (s, r.event_id);
+				INSERT INTO done (subscription, event_id, session, seq) VALUES (s, r.event_id, r.session, r.seq);
 				IF NOT reflex.ack(r.token) THEN
 					RAISE EXCEPTION 'the token is not good any more';
 				END IF;
@@ -57,7 +59,7 @@ $node->safe_psql('postgres', q{
 
 my %script = (
 	publish => q{BEGIN;
-INSERT INTO ledger SELECT reflex.publish('t.' || i, '{"n": 1}', session => 's' || i) FROM generate_series(1, 1 + (random() * 3)::int) i;
+INSERT INTO ledger SELECT reflex.publish('t.' || i, '{"n": 1}', session => 's' || (random() * 3000)::int) FROM generate_series(1, 1 + (random() * 3)::int) i;
 \if :fail
 ROLLBACK;
 \else
@@ -72,6 +74,8 @@ COMMIT;
 },
 	one => "SELECT consume('one', 20, 0.05);\n",
 	two => "SELECT consume('two', 5, 0.1);\n\\sleep 1 ms\n",
+	three => "SELECT consume('three', 50, 0.05);\n",
+	drain => "SELECT consume('three', 500, 0);\n",
 );
 $script{publish} = "\\set fail random(0, 9) = 0\n$script{publish}";
 
@@ -111,7 +115,7 @@ for my $round (1 .. $rounds)
 	# Small generations of the journal, so that they come and go meanwhile.
 	$node->safe_psql('postgres', 'SELECT compact_at(20)');
 	$node->safe_psql('postgres', q{SELECT pg_terminate_backend(pid) FROM reflex.workers WHERE kind = 'sql'});
-	my @running = (bench('publish', 3), bench('idle', 3), bench('one', 3), bench('two', 2));
+	my @running = (bench('publish', 3), bench('idle', 3), bench('one', 3), bench('two', 2), bench('three', 2));
 
 	sleep(0.5 + rand($seconds - 1));
 	kill_something($round);
@@ -119,10 +123,16 @@ for my $round (1 .. $rounds)
 	ok($node->poll_query_until('postgres', 'SELECT true'), "round $round: the server is back");
 }
 
-# Faults off, and drain.
+# Faults off, and drain.  What is in order takes its turns.
+for my $turn (1 .. 20)
+{
+	my $open = $node->safe_psql('postgres', q{SELECT lag_events FROM reflex.subscriptions WHERE subscription = 'three'});
+	last if $open eq '0';
+	bench('drain', 2)->finish;
+}
 ok( $node->poll_query_until('postgres', q{
-	SELECT consume('one', 1000, 0) + consume('two', 1000, 0) = 0 AND NOT EXISTS (
-		SELECT l.id, s.name FROM ledger l, (VALUES ('one'), ('two')) s (name)
+	SELECT consume('one', 1000, 0) + consume('two', 1000, 0) + consume('three', 1000, 0) = 0 AND NOT EXISTS (
+		SELECT l.id, s.name FROM ledger l, (VALUES ('one'), ('two'), ('three')) s (name)
 		EXCEPT (SELECT event_id, subscription FROM done
 			UNION ALL SELECT event_id, subscription FROM reflex.dead_letters))}),
 	'drained: every committed event is processed or dead');
@@ -138,6 +148,9 @@ is($node->safe_psql('postgres', q{SELECT count(*) FROM done d JOIN reflex.dead_l
 	'0', 'none was processed and dead as well');
 is($node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT FROM reflex.dead_letters GROUP BY subscription, event_id HAVING count(*) > 1) x}),
 	'0', 'none is dead twice');
+is($node->safe_psql('postgres', q{SELECT count(*) FROM (SELECT seq < lag(seq) OVER (PARTITION BY session ORDER BY no) AS back
+	FROM done WHERE subscription = 'three' AND session IS NOT NULL) x WHERE back}),
+	'0', 'the events of each session were processed in order');
 is($node->safe_psql('postgres', q{SELECT (SELECT count(*) FROM ledger) - (SELECT count(*) FROM reflex.events)}),
 	'0', 'the log holds what was committed, no more and no less');
 note $node->safe_psql('postgres', q{SELECT format('%s events, %s processed, %s dead', (SELECT count(*) FROM ledger),

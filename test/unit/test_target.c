@@ -26,6 +26,8 @@ static const struct
 	{"http://b\xc3\xbc" "cher.example/", "xn--bcher-kva.example", 80, false},
 	{"http://127.0.0.1/", "127.0.0.1", 80, false},
 	{"http://2130706433/", "127.0.0.1", 80, false},
+	{"http://%32130706433/", "127.0.0.1", 80, false},
+	{"http:/%30460", "0.0.1.48", 80, false},
 	{"http://0x7f000001/", "127.0.0.1", 80, false},
 	{"http://0x7f.1/", "127.0.0.1", 80, false},
 	{"http://0177.0.0.1/", "127.0.0.1", 80, false},
