@@ -123,18 +123,18 @@ AS $$
 DECLARE
     v_new integer;
 BEGIN
-    IF EXISTS (SELECT FROM reflex_internal.subscription s
-               WHERE s.name = subscribe.subscription AND s.ordered <> subscribe.ordered) THEN
-        RAISE EXCEPTION 'subscription "%" is %ordered', subscribe.subscription,
-                CASE WHEN subscribe.ordered THEN 'not ' ELSE '' END
-            USING ERRCODE = 'PT409', DETAIL = 'This can''t be changed while it exists.',
-            HINT = 'Unsubscribe, and subscribe anew with start_at.';
-    END IF;
     PERFORM reflex_internal.check_subscription(subscribe.subscription, subscribe.types,
         subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay);
     PERFORM reflex_internal.filter_check(subscribe.filter);
 
     LOOP
+        IF EXISTS (SELECT FROM reflex_internal.subscription s
+                   WHERE s.name = subscribe.subscription AND s.ordered <> subscribe.ordered) THEN
+            RAISE EXCEPTION 'subscription "%" is %ordered', subscribe.subscription,
+                    CASE WHEN subscribe.ordered THEN 'not ' ELSE '' END
+                USING ERRCODE = 'PT409', DETAIL = 'This can''t be changed while it exists.',
+                HINT = 'Unsubscribe, and subscribe anew with start_at.';
+        END IF;
         UPDATE reflex_internal.subscription s
             SET types = subscribe.types, filter = subscribe.filter, max_attempts = subscribe.max_attempts,
                 retry_base_delay = subscribe.retry_base_delay, retry_max_delay = subscribe.retry_max_delay
