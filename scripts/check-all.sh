@@ -2,7 +2,7 @@
 # check-all.sh: everything that can be checked, however long it takes.
 #
 # Lint, the tests twice (the second run proves that the first left nothing
-# behind), the demo, and the fuzzers.
+# behind), two minutes of torture, the demo, and the fuzzers.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -14,6 +14,7 @@ cd "$root"
 scripts/lint.sh
 scripts/test.sh
 scripts/test.sh
+scripts/torture.sh
 scripts/demo.sh </dev/null
 [ ! -e test/fuzz/Makefile ] || make -s -C test/fuzz check
 say "all checks passed"

@@ -213,6 +213,39 @@ copy_tree()
 		"${as_pg[@]}" tar -C "$1" --no-same-owner -xf -
 }
 
+# build_tested OPTION...: the extension as it is, in place, and with assertions
+# and these options of the compiler in a copy of the tree, $work/tree.
+build_tested()
+{
+	say "building for PostgreSQL $pg_major"
+	make -s -C "$root" -j"$(nproc)"
+	copy_tree "$work/tree"
+	attend make -s -C "$work/tree" -j"$(nproc)" "COPT=-DUSE_ASSERT_CHECKING $*"
+}
+
+# What is installed while the tests run has assertions; afterwards it has none.
+install_tested()
+{
+	at_end+=(install_plain)
+	as_root make -s -C "$work/tree" install >/dev/null
+}
+
+install_plain()
+{
+	as_root make -s -C "$root" install >/dev/null
+}
+
+# What test/t wants to find: PostgreSQL's modules for tests, and where to work.
+use_test_perl()
+{
+	export PG_REGRESS=$pg_src/test/regress/pg_regress
+	export PERL5LIB=$pg_src/test/perl:$work/tree/test/perl
+	export TESTDIR=$work/tap TESTDATADIR=$work/tap/tmp_check TESTLOGDIR=$work/tap/log
+	export PATH=$pg_bin:$PATH
+	"${as_pg[@]}" mkdir -p "$TESTDIR"
+	cd "$work/tree" || exit
+}
+
 # sql_parts SQL_STATE | SQL_CODE: the files of these parts, in order.
 sql_parts()
 {

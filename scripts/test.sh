@@ -78,27 +78,6 @@ show_failure()
 	} | sed 's/^/    /' || true
 }
 
-build()
-{
-	say "building for PostgreSQL $pg_major"
-	make -s -C "$root" -j"$(nproc)"
-	copy_tree "$work/tree"
-	attend make -s -C "$work/tree" -j"$(nproc)" \
-		"COPT=-DUSE_ASSERT_CHECKING${coverage:+ -Og --coverage}"
-}
-
-# What is installed while the tests run has assertions; afterwards it has none.
-install_tested()
-{
-	at_end+=(install_plain)
-	as_root make -s -C "$work/tree" install >/dev/null
-}
-
-install_plain()
-{
-	as_root make -s -C "$root" install >/dev/null
-}
-
 run_unit()
 {
 	[ -e "$work/tree/test/unit/Makefile" ] || return 0
@@ -137,12 +116,7 @@ run_tap()
 {
 	local file
 
-	export PG_REGRESS=$pg_src/test/regress/pg_regress
-	export PERL5LIB=$pg_src/test/perl:$work/tree/test/perl
-	export TESTDIR=$work/tap TESTDATADIR=$work/tap/tmp_check TESTLOGDIR=$work/tap/log
-	export PATH=$pg_bin:$PATH
-	"${as_pg[@]}" mkdir -p "$TESTDIR"
-	cd "$work/tree"
+	use_test_perl
 	for file in test/t/*.pl; do
 		[ -e "$file" ] || continue
 		suite "tap/$(basename "$file" .pl)" perl "$file"
@@ -168,7 +142,7 @@ else
 fi
 begin_work test
 mkdir "$work/log"
-build
+build_tested ${coverage:+-Og --coverage}
 [ -z "$unit" ] || run_unit
 if [ -n "$integration" ]; then
 	link_peers "$work/tree/test/node"

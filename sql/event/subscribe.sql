@@ -5,6 +5,12 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'reflex_subscriptions_changed';
 REVOKE ALL ON FUNCTION reflex_internal.subscriptions_changed() FROM PUBLIC;
 
+-- Drops the shared state of a new subscription if this transaction, or savepoint, is undone.
+CREATE OR REPLACE FUNCTION reflex_internal.subscription_created(p_id integer) RETURNS void
+LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'reflex_subscription_created';
+REVOKE ALL ON FUNCTION reflex_internal.subscription_created(integer) FROM PUBLIC;
+
 -- Drops the shared state of a subscription when this transaction commits.
 CREATE OR REPLACE FUNCTION reflex_internal.subscription_dropped(p_id integer) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE
@@ -26,6 +32,7 @@ BEGIN
         FROM reflex_internal.log_position(p_log::smallint) p
     RETURNING id INTO v_id;
     PERFORM reflex_internal.subscriptions_changed();
+    PERFORM reflex_internal.subscription_created(v_id);
     RETURN v_id;
 END
 $$;
@@ -113,30 +120,38 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+DECLARE
+    v_new integer;
 BEGIN
-    IF EXISTS (SELECT FROM reflex_internal.subscription s
-               WHERE s.name = subscribe.subscription AND s.ordered <> subscribe.ordered) THEN
-        RAISE EXCEPTION 'subscription "%" is %ordered', subscribe.subscription,
-                CASE WHEN subscribe.ordered THEN 'not ' ELSE '' END
-            USING ERRCODE = 'PT409', DETAIL = 'This can''t be changed while it exists.',
-            HINT = 'Unsubscribe, and subscribe anew with start_at.';
-    END IF;
     PERFORM reflex_internal.check_subscription(subscribe.subscription, subscribe.types,
         subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay);
     PERFORM reflex_internal.filter_check(subscribe.filter);
 
-    UPDATE reflex_internal.subscription s
-        SET types = subscribe.types, filter = subscribe.filter, max_attempts = subscribe.max_attempts,
-            retry_base_delay = subscribe.retry_base_delay, retry_max_delay = subscribe.retry_max_delay
-        WHERE s.name = subscribe.subscription;
-    IF NOT FOUND THEN
+    LOOP
+        IF EXISTS (SELECT FROM reflex_internal.subscription s
+                   WHERE s.name = subscribe.subscription AND s.ordered <> subscribe.ordered) THEN
+            RAISE EXCEPTION 'subscription "%" is %ordered', subscribe.subscription,
+                    CASE WHEN subscribe.ordered THEN 'not ' ELSE '' END
+                USING ERRCODE = 'PT409', DETAIL = 'This can''t be changed while it exists.',
+                HINT = 'Unsubscribe, and subscribe anew with start_at.';
+        END IF;
+        UPDATE reflex_internal.subscription s
+            SET types = subscribe.types, filter = subscribe.filter, max_attempts = subscribe.max_attempts,
+                retry_base_delay = subscribe.retry_base_delay, retry_max_delay = subscribe.retry_max_delay
+            WHERE s.name = subscribe.subscription;
+        EXIT WHEN FOUND;
+        -- Another transaction may be making it just now: then that one's is changed.
         INSERT INTO reflex_internal.subscription
             (name, types, filter, ordered, start_position, start_holes, max_attempts, retry_base_delay, retry_max_delay)
         SELECT subscribe.subscription, subscribe.types, subscribe.filter, subscribe.ordered, s.start_position, s.start_holes,
                subscribe.max_attempts, subscribe.retry_base_delay, subscribe.retry_max_delay
-            FROM reflex_internal.start_of(coalesce(subscribe.start_at, 'now')) s;
-    END IF;
+            FROM reflex_internal.start_of(coalesce(subscribe.start_at, 'now')) s
+        ON CONFLICT (name) DO NOTHING
+        RETURNING id INTO v_new;
+        EXIT WHEN FOUND;
+    END LOOP;
     PERFORM reflex_internal.subscriptions_changed();
+    PERFORM reflex_internal.subscription_created(v_new);     -- null, and nothing, if it was there
 END
 $$;
 COMMENT ON FUNCTION reflex.subscribe(text, text[], jsonb, boolean, text, integer, interval, interval) IS

@@ -9,6 +9,7 @@
  */
 #include "reflex.h"
 
+#include "access/xact.h"
 #include "base/backoff.h"
 #include "catalog/pg_type.h"
 #include "common/pg_prng.h"
@@ -29,9 +30,20 @@ static uint32 infos_version;
 static RxDb *infos_db;
 static bool changed_here;		/* this transaction changed the catalog */
 
-#define MAX_DROPPED 64
-static int32 dropped[MAX_DROPPED];	/* subscriptions that it deletes */
-static int	n_dropped;
+/*
+ * A subscription that this transaction has made or deleted.  Its shared state
+ * goes if there is no such subscription afterwards; the array grows before.
+ */
+typedef struct Fate
+{
+	int32		id;
+	int			level;			/* of nesting, at which it happened */
+	bool		dropped;		/* else made */
+} Fate;
+
+static Fate *fates;
+static int	n_fates;
+static int	room_fates;
 
 void
 rx_sub_caches_reset(void)
@@ -337,6 +349,19 @@ forget(int32 id)
 	LWLockRelease(&rx_shared->table_lock);
 }
 
+/* Ends what happened at this level and below it, newest first. */
+static void
+end_fates(int level, bool committed)
+{
+	while (n_fates > 0 && fates[n_fates - 1].level >= level)
+	{
+		const Fate *fate = &fates[--n_fates];
+
+		if (fate->dropped == committed)
+			forget(fate->id);
+	}
+}
+
 static void
 end_transaction(bool committed)
 {
@@ -346,16 +371,27 @@ end_transaction(bool committed)
 	infos_version = 0;
 	pg_atomic_fetch_add_u32(&infos_db->catalog_version, 1);
 	pg_atomic_write_u32(&infos_db->quiet, 0);
-	while (n_dropped > 0)
-	{
-		n_dropped--;
-		if (committed)
-			forget(dropped[n_dropped]);
-	}
+	end_fates(0, committed);
+}
+
+static void
+undo_level(int level)
+{
+	end_fates(level, false);
+}
+
+/* What a savepoint did now belongs to its parent. */
+static void
+merge_level(int level)
+{
+	for (int i = n_fates; i > 0 && fates[i - 1].level >= level; i--)
+		fates[i - 1].level = level - 1;
 }
 
 const RxXactHooks rx_subscription_hooks = {
 	.at_end = end_transaction,
+	.at_subabort = undo_level,
+	.at_subcommit = merge_level,
 };
 
 uint32
@@ -416,17 +452,34 @@ REFLEX_FUNCTION(reflex_log_position)
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
+static void
+note_fate(int32 id, bool dropped)
+{
+	(void) rx_db();
+	if (n_fates == room_fates)
+	{
+		int			room = Max(16, room_fates * 2);
+
+		fates = fates ? repalloc(fates, room * sizeof(Fate)) :
+			MemoryContextAlloc(TopMemoryContext, room * sizeof(Fate));
+		room_fates = room;
+	}
+	fates[n_fates++] = (Fate) {id, GetCurrentTransactionNestLevel(), dropped};
+}
+
+/* subscription_created(id) - its row is new; its shared state goes if that is undone. */
+REFLEX_FUNCTION(reflex_subscription_created)
+{
+	note_fate(PG_GETARG_INT32(0), false);
+	PG_RETURN_VOID();
+}
+
 /*
  * subscription_dropped(id) - the row is deleted in this transaction; its shared
  * state goes when that commits.
  */
 REFLEX_FUNCTION(reflex_subscription_dropped)
 {
-	(void) rx_db();
-	if (n_dropped == MAX_DROPPED)
-		ereport(ERROR,
-				errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				errmsg("cannot drop more than %d subscriptions in one transaction", MAX_DROPPED));
-	dropped[n_dropped++] = PG_GETARG_INT32(0);
+	note_fate(PG_GETARG_INT32(0), true);
 	PG_RETURN_VOID();
 }
