@@ -65,6 +65,7 @@ INSERT INTO unpinned_function VALUES
     ('reflex_internal.event_types_changed()'),
     ('reflex_internal.delayed_lock()'),
     ('reflex_internal.subscriptions_changed()'),
+    ('reflex_internal.subscription_created(integer)'),
     ('reflex_internal.subscription_dropped(integer)');
 
 -- Tables that a dump leaves empty.
