@@ -11,7 +11,6 @@
 #include "pg/guc.h"
 #include "pg/shmem.h"
 #include "pg/spi.h"
-#include "pg/wakeup.h"
 #include "utils/builtins.h"
 
 static Jsonb *
@@ -45,7 +44,6 @@ append(const char *kind, Jsonb *payload, const char *session, Jsonb *meta)
 	};
 
 	rx_log_append(RX_LOG_EFFECT, &entry, id);
-	rx_wakeup_workers_at_commit(RX_WORKER_IO);
 	return UUIDPGetDatum(id);
 }
 

@@ -49,6 +49,24 @@ rx_child_oid(const char *name)
 	return get_relname_relid(name, rx_internal_namespace());
 }
 
+/* The number of the first (or last) child of a table; -1 when it has none. */
+int64
+rx_child_number(const char *parent, bool last)
+{
+	RxSpi		spi;
+	int64		number;
+
+	rx_spi_open(&spi);
+	rx_spi_exec(psprintf("SELECT coalesce(%s(substr(c.relname, %d)::int8), -1) FROM pg_catalog.pg_class c"
+						 " WHERE c.relnamespace = 'reflex_internal'::regnamespace"
+						 " AND c.relkind = 'r' AND c.relname ~ '^%s_[0-9]+$'",
+						 last ? "max" : "min", (int) strlen(parent) + 2, parent),
+				0, NULL, NULL, NULL, SPI_OK_SELECT);
+	number = DatumGetInt64(rx_spi_get(0, 1, NULL));
+	rx_spi_close(&spi);
+	return number;
+}
+
 /*
  * Makes a child unless it is there; true when this made it.  Who makes one
  * holds a lock on our schema to the end of his transaction, so that a second

@@ -47,23 +47,6 @@ has_grown(RxDb *db, uint32 generation)
 	return grown;
 }
 
-/* The oldest generation that exists; 0 when there is none. */
-static uint32
-oldest_generation(void)
-{
-	RxSpi		spi;
-	uint32		oldest;
-
-	rx_spi_open(&spi);
-	rx_spi_exec("SELECT coalesce(min(substr(c.relname, 10)::int), 0) FROM pg_catalog.pg_class c"
-				" WHERE c.relnamespace = 'reflex_internal'::regnamespace"
-				" AND c.relkind = 'r' AND c.relname ~ '^delivery_[0-9]+$'",
-				0, NULL, NULL, NULL, SPI_OK_SELECT);
-	oldest = DatumGetInt32(rx_spi_get(0, 1, NULL));
-	rx_spi_close(&spi);
-	return oldest;
-}
-
 /* ---- what is open ---- */
 
 typedef struct OpenSet
@@ -220,15 +203,15 @@ rx_journal_compact(void)
 {
 	RxDb	   *db;
 	uint32		current;
-	uint32		old;
+	int64		old;
 	char	   *child;
 	bool		done;
 
 	begin();
 	db = rx_db();
 	current = rx_journal_generation(db);
-	old = oldest_generation();
-	if (old == 0 || (old == current && !has_grown(db, current)))
+	old = rx_child_number("delivery", false);
+	if (old < 0 || (old == current && !has_grown(db, current)))
 	{
 		finish(true);
 		return false;
@@ -240,8 +223,8 @@ rx_journal_compact(void)
 		pg_atomic_write_u32(&db->generation, current + 1);
 		return true;
 	}
-	child = psprintf("delivery_%u", old);
-	done = rx_child_lock("delivery", child) && checkpoint_all(old, current);
+	child = psprintf("delivery_" INT64_FORMAT, old);
+	done = rx_child_lock("delivery", child) && checkpoint_all((uint32) old, current);
 	if (done)
 		rx_child_drop(child);
 	finish(done);

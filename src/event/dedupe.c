@@ -199,19 +199,11 @@ rx_dedupe_drop_old(void)
 {
 	TimestampTz now = GetCurrentTimestamp() + rx_clock_offset();
 	int64		keep = day_of(now - (TimestampTz) rx_guc_dedupe_window * USECS_PER_SEC);
-	RxSpi		spi;
-	char	   *old = NULL;
+	int64		old = rx_child_number("dedupe", false);
+	char	   *name = child_name(old);
 
-	rx_spi_open(&spi);
-	if (rx_spi_exec(psprintf("SELECT c.relname FROM pg_catalog.pg_class c"
-							 " WHERE c.relnamespace = 'reflex_internal'::regnamespace"
-							 " AND c.relkind = 'r' AND c.relname ~ '^dedupe_[0-9]+$'"
-							 " AND substr(c.relname, 8)::int8 < " INT64_FORMAT " LIMIT 1", keep),
-					0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
-		old = rx_spi_get_cstring(0, 1);
-	rx_spi_close(&spi);
-	if (old == NULL || !rx_child_lock("dedupe", old))
+	if (old < 0 || old >= keep || !rx_child_lock("dedupe", name))
 		return false;
-	rx_child_drop(old);
+	rx_child_drop(name);
 	return true;
 }

@@ -92,33 +92,33 @@ rx_delayed_make_child(int64 n)
 	(void) rx_child_make(child_name(n), sql);
 }
 
+static bool
+has_open(int64 child)
+{
+	RxSpi		spi;
+	uint64		n;
+
+	rx_spi_open(&spi);
+	n = rx_spi_exec(psprintf("SELECT FROM reflex_internal.delayed_" INT64_FORMAT " d WHERE NOT EXISTS"
+							 " (SELECT FROM reflex_internal.delayed_done_" INT64_FORMAT " x WHERE x.no = d.no) LIMIT 1",
+							 child, child), 0, NULL, NULL, NULL, SPI_OK_SELECT);
+	rx_spi_close(&spi);
+	return n > 0;
+}
+
 /* The oldest child, if its time has passed a day ago and nothing in it is open. */
 bool
 rx_delayed_drop_old(void)
 {
-	int64		keep = child_of(now_us() - USECS_PER_DAY);
-	char	   *number = NULL;
-	RxSpi		spi;
+	int64		old = rx_child_number("delayed", false);
+	char	   *done = psprintf("delayed_done_" INT64_FORMAT, old);
 
-	rx_spi_open(&spi);
-	if (rx_spi_exec(psprintf("SELECT substr(c.relname, 9) FROM pg_catalog.pg_class c"
-							 " WHERE c.relnamespace = 'reflex_internal'::regnamespace"
-							 " AND c.relkind = 'r' AND c.relname ~ '^delayed_[0-9]+$'"
-							 " AND substr(c.relname, 9)::int8 < " INT64_FORMAT " LIMIT 1", keep),
-					0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
-		number = rx_spi_get_cstring(0, 1);
-	if (number && rx_spi_exec(psprintf("SELECT FROM reflex_internal.delayed_%s d WHERE NOT EXISTS"
-									   " (SELECT FROM reflex_internal.delayed_done_%s x WHERE x.no = d.no) LIMIT 1",
-									   number, number), 0, NULL, NULL, NULL, SPI_OK_SELECT) > 0)
-		number = NULL;
-	rx_spi_close(&spi);
-	if (number == NULL ||
-		!rx_child_lock("delayed", psprintf("delayed_%s", number)) ||
-		!rx_child_lock("delayed_done", psprintf("delayed_done_%s", number)))
+	if (old < 0 || old >= child_of(now_us() - USECS_PER_DAY) || has_open(old) ||
+		!rx_child_lock("delayed", child_name(old)) || !rx_child_lock("delayed_done", done))
 		return false;
 	/* Both or none: without the second one, everything in the first is due. */
-	rx_child_drop(psprintf("delayed_%s", number));
-	rx_child_drop(psprintf("delayed_done_%s", number));
+	rx_child_drop(child_name(old));
+	rx_child_drop(done);
 	return true;
 }
 

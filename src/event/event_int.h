@@ -221,6 +221,7 @@ typedef enum RxChildKind
 	RX_CHILD_DELAYED
 } RxChildKind;
 extern Oid	rx_child_oid(const char *name);
+extern int64 rx_child_number(const char *parent, bool last);
 extern bool rx_child_make(const char *name, const char *sql);
 extern bool rx_child_made_by_worker(const char *name, RxChildKind kind, uint32 number);
 extern bool rx_child_lock(const char *parent, const char *name);

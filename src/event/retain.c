@@ -101,14 +101,6 @@ query_int64(const char *sql, int64 *value)
 	return !isnull;
 }
 
-static bool
-oldest_child(int64 *child)
-{
-	return query_int64("SELECT min(substr(c.relname, 7)::int8) FROM pg_catalog.pg_class c"
-					   " WHERE c.relnamespace = 'reflex_internal'::regnamespace"
-					   " AND c.relkind = 'r' AND c.relname ~ '^event_[0-9]+$'", child);
-}
-
 /* The last (or first) event of a child; 0 when it is empty. */
 static TimestampTz
 edge_of(int64 child, bool last)
@@ -137,10 +129,10 @@ bool
 rx_retain_drop_old(void)
 {
 	RxDb	   *db = rx_db();
-	int64		child;
+	int64		child = rx_child_number("event", false);
 	char	   *name;
 
-	if (!oldest_child(&child) || child >= RX_CHILD_OF(rx_log_next(RX_LOG_EVENT)))
+	if (child < 0 || child >= RX_CHILD_OF(rx_log_next(RX_LOG_EVENT)))
 		return false;
 	if (edge_of(child, true) >= ago(rx_guc_event_retention) && !log_is_too_large())
 		return false;
@@ -177,7 +169,7 @@ rx_retain_move_on(void)
 	char	   *name = psprintf("event_" INT64_FORMAT, child);
 	TimestampTz first;
 
-	if (!OidIsValid(get_relname_relid(name, rx_internal_namespace())))
+	if (!OidIsValid(rx_child_oid(name)))
 		return;
 	first = edge_of(child, false);
 	if (first == 0 || first >= ago(rx_guc_event_retention / CHILDREN_PER_RETENTION))

@@ -231,12 +231,8 @@ read_start(Start *start)
 		if (isnull)
 			start->last_created[log] = 0;
 	}
-	rx_spi_exec("SELECT coalesce(max(substr(c.relname, 10)::int), 0) FROM pg_catalog.pg_class c"
-				" WHERE c.relnamespace = 'reflex_internal'::regnamespace"
-				" AND c.relkind = 'r' AND c.relname ~ '^delivery_[0-9]+$'",
-				0, NULL, NULL, NULL, SPI_OK_SELECT);
-	start->generation = DatumGetInt32(rx_spi_get(0, 1, NULL));
 	rx_spi_close(&spi);
+	start->generation = (uint32) Max(rx_child_number("delivery", true), 0);
 }
 
 /*

@@ -7,6 +7,7 @@
  */
 #include "reflex.h"
 
+#include "base/traceparent.h"
 #include "pg/guc.h"
 #include "utils/guc.h"
 #include "utils/varlena.h"
@@ -73,14 +74,7 @@ typedef struct StringSetting
 static bool
 check_traceparent(char **value, void **extra, GucSource source)
 {
-	const char *v = *value;
-
-	if (v[0] == '\0')
-		return true;
-	if (strlen(v) == 55 && strspn(v, "0123456789abcdef-") == 55 &&
-		strncmp(v, "00-", 3) == 0 && v[35] == '-' && v[52] == '-' &&
-		strspn(v + 3, "0123456789abcdef") == 32 && strspn(v + 36, "0123456789abcdef") == 16 &&
-		strspn(v + 3, "0") != 32 && strspn(v + 36, "0") != 16)
+	if (**value == '\0' || rx_traceparent_valid(*value))
 		return true;
 	GUC_check_errdetail("A traceparent has the form 00-<32 hex digits>-<16 hex digits>-<2 hex digits> (W3C Trace Context).");
 	return false;
